@@ -1,0 +1,54 @@
+"""The public read model in Redis: what a sender checks at the last moment. Written by its owner, read by anyone.
+
+| key | owner | value |
+|---|---|---|
+| `{identity}:contact:<customer_id>` | identity | msgpack `Contact`: consent, and sealed addresses |
+| `{sessions:<partition>}:guard:<customer_id>` | sessions, in the same atomic write as its state | msgpack `Guard` |
+
+A customer that was merged keeps an entry whose `merged_into` names the survivor: follow it.
+"""
+
+from __future__ import annotations
+
+import msgspec
+
+from cartstream.events.placement import partition_of
+from cartstream.events.times import EventTime
+
+
+class Contact(msgspec.Struct, frozen=True, array_like=True):
+    """How to reach a customer. `consent` has a channel only if the customer said something; without a word there is none.
+
+    `email`, `phone` and `push` are sealed (see `runtime.vault`): plain text only inside a sender and only while sending.
+    """
+
+    consent: dict[str, bool] = {}
+    email: bytes | None = None
+    phone: bytes | None = None
+    push: bytes | None = None
+    timezone: str | None = None
+    locale: str | None = None
+    merged_into: str | None = None
+
+
+class Guard(msgspec.Struct, frozen=True, array_like=True):
+    """What a message may not contradict. Times are event times; 0 is never."""
+
+    order_mark: EventTime = 0
+    cart_version: EventTime = 0
+    cart_empty: bool = True
+    merged_into: str | None = None
+
+
+def contact_key(customer_id: str) -> str:
+    return f"{{identity}}:contact:{customer_id}"
+
+
+def guard_key(customer_id: str, partitions: int) -> str:
+    """`partitions` is the partition count of `clickstream.identified`."""
+    return f"{{sessions:{partition_of(customer_id, partitions)}}}:guard:{customer_id}"
+
+
+encode = msgspec.msgpack.Encoder().encode
+decode_contact = msgspec.msgpack.Decoder(Contact).decode
+decode_guard = msgspec.msgpack.Decoder(Guard).decode

@@ -1,0 +1,238 @@
+"""What flows between the services: one value type for each Avro schema in `schemas/`.
+
+Every time is an `EventTime` (ms since the epoch, UTC). Every id is deterministic: the same input gives the same id, so a
+repeated record can always be recognised. No record holds an address: contacts live in the vault, looked up when sending.
+"""
+
+from __future__ import annotations
+
+import hashlib
+from typing import TypeAlias
+
+import msgspec
+
+from cartstream.events.times import EventTime
+
+
+def make_id(*parts: object) -> str:
+    """32 hex characters that depend on nothing but the parts, in order. Parts must not contain U+001F."""
+    return hashlib.blake2b("\x1f".join(map(str, parts)).encode(), digest_size=16).hexdigest()
+
+
+class Item(msgspec.Struct, frozen=True, omit_defaults=True):
+    """One line of a cart. `price` is for one piece, in the cart's currency."""
+
+    product_id: str
+    quantity: int
+    price: float | None = None
+    name: str | None = None
+
+
+class Cart(msgspec.Struct, frozen=True):
+    """A cart after a change. `version` is the event time of its last effective change: it identifies this content."""
+
+    version: EventTime
+    items: list[Item]
+    value: float
+    currency: str | None = None
+
+
+class Session(msgspec.Struct, frozen=True):
+    """One device's visit. `ended_at` is the time of its last event (its last so far while it is open)."""
+
+    session_id: str
+    device_id: str
+    started_at: EventTime
+    ended_at: EventTime
+    events: int
+    orders: int
+    page_views: int
+    viewed: list[str]
+    """The last products looked at, newest last, bounded."""
+
+
+class ExitHint(msgspec.Struct, frozen=True):
+    """What the browser noticed: trigger is pointer_top_exit, tab_hidden, back_press, scroll_up_fast or idle."""
+
+    trigger: str
+    dwell_ms: int | None = None
+    scroll_pct: float | None = None
+
+
+class Order(msgspec.Struct, frozen=True):
+    """A purchase. `product_ids` is empty when the order names no products: then the whole cart was bought."""
+
+    order_id: str | None
+    value: float | None
+    currency: str | None
+    product_ids: list[str]
+
+
+class Activity(msgspec.Struct, frozen=True):
+    """What a shopper did that others act on (topic `activity`, key customer_id).
+
+    kind: session_started, session_ended, product_viewed, cart_updated, cart_emptied, checkout_started, exit_signal,
+    order_placed. `last_activity` is the latest event time of any of the customer's devices known so far; `cart` is the
+    cart after the event (None when empty).
+    """
+
+    id: str
+    kind: str
+    customer_id: str
+    at: EventTime
+    last_activity: EventTime
+    device_id: str | None = None
+    session: Session | None = None
+    cart: Cart | None = None
+    exit: ExitHint | None = None
+    order: Order | None = None
+
+
+class Signal(msgspec.Struct, frozen=True):
+    """What journeys decide on (topic `signals`, key customer_id).
+
+    kind: exit_intent, cart_abandoned, checkout_abandoned, browse_abandoned, cart_recovered, shopper_returned,
+    cart_updated, cart_emptied, order_placed. For abandonments `at` is when it became true, `last_activity` what the
+    steps' delays count from, and `episode` what identifies it (the cart version, or the session for exit and browse).
+    """
+
+    id: str
+    kind: str
+    customer_id: str
+    at: EventTime
+    last_activity: EventTime
+    episode: str | None = None
+    cart: Cart | None = None
+    order: Order | None = None
+    session_id: str | None = None
+    viewed: list[str] = []
+    score: float | None = None
+    contributions: dict[str, float] = {}
+
+
+class Decision(msgspec.Struct, frozen=True):
+    """Every yes and every no of the journeys, with its reason (topic `decisions`, key customer_id).
+
+    outcome: entered, not_entered, sent, suppressed, deferred, held, stopped, finished. `rule` names what decided; `inputs` what it
+    looked at; `allowed_at` when the same thing would be allowed.
+    """
+
+    id: str
+    customer_id: str
+    at: EventTime
+    journey: str
+    outcome: str
+    rule: str
+    step: str | None = None
+    channel: str | None = None
+    episode: str | None = None
+    command_id: str | None = None
+    signal_id: str | None = None
+    allowed_at: EventTime | None = None
+    inputs: dict[str, str] = {}
+
+
+class Command(msgspec.Struct, frozen=True):
+    """Send one message (topics `commands.<channel>`, key customer_id). Never an address.
+
+    `guard` says what the sender re-reads at the last moment: `purchase` (stop if the customer's last order is later than
+    `order_mark`), `cart` (as purchase, and stop if the cart is empty or bought). `at` is when the message became due.
+    """
+
+    command_id: str
+    customer_id: str
+    channel: str
+    journey: str
+    step: str
+    template: str
+    at: EventTime
+    expires_at: EventTime
+    guard: str
+    order_mark: EventTime
+    cart: Cart | None = None
+    viewed: list[str] = []
+    offer: str | None = None
+    locale: str | None = None
+    cause_at: EventTime = 0
+    """Event time of the click behind it: the start of the end-to-end latency."""
+
+
+class Delivery(msgspec.Struct, frozen=True):
+    """What became of a command (topic `deliveries`, key customer_id).
+
+    status: accepted, suppressed, expired, unreachable, failed, ambiguous. `reason` is the provider's class or the guard that stopped it.
+    """
+
+    id: str
+    command_id: str
+    customer_id: str
+    channel: str
+    journey: str
+    step: str
+    at: EventTime
+    status: str
+    reason: str | None = None
+    provider_id: str | None = None
+    attempts: int = 0
+
+
+class Identifier(msgspec.Struct, frozen=True, order=True):
+    """`type` is user_id, email, phone, loyalty_id or push; e-mail, phone and push values are keyed hashes."""
+
+    type: str
+    value: str
+
+
+class Customer(msgspec.Struct, frozen=True):
+    """What is known of a customer, without any address (topic `customers`, compacted; also carried along the chain)."""
+
+    customer_id: str
+    at: EventTime
+    consent: dict[str, bool] = {}
+    timezone: str | None = None
+    locale: str | None = None
+    channels: list[str] = []
+    identifiers: list[Identifier] = []
+    devices: list[str] = []
+    merged_into: str | None = None
+
+
+class Merge(msgspec.Struct, frozen=True):
+    """Two customers turned out to be one (topic `identity.merges`, and along the chain keyed by the loser)."""
+
+    loser: str
+    survivor: str
+    at: EventTime
+    event_id: str
+    identifier_type: str
+
+
+class Handover(msgspec.Struct, frozen=True):
+    """The loser's state of one service on its way to the survivor (along the chain, keyed by the survivor)."""
+
+    service: str
+    loser: str
+    survivor: str
+    at: EventTime
+    state: bytes
+
+
+class Watermark(msgspec.Struct, frozen=True):
+    """`source` promises: I shall send nothing that happened at or before `at`. A reader waits for all `sources`."""
+
+    source: str
+    sources: int
+    at: EventTime
+
+
+class ChannelFailed(msgspec.Struct, frozen=True):
+    """A sender learnt that a channel no longer reaches a customer (on `signals`). reason: recipient_dead or opted_out."""
+
+    customer_id: str
+    channel: str
+    reason: str
+    at: EventTime
+
+
+ChainRecord: TypeAlias = Activity | Signal | Customer | Merge | Handover | Watermark | ChannelFailed
+Published: TypeAlias = ChainRecord | Decision | Command | Delivery

@@ -1,0 +1,63 @@
+"""Clocks: the only place where a service learns what time it is. Decisions use event time; this is for idleness and ages."""
+
+from __future__ import annotations
+
+import time
+from typing import Protocol
+
+from cartstream.errors import ConfigError
+from cartstream.events.times import EventTime
+
+
+class Clock(Protocol):
+    """Tells the present, in event time (ms), and how many of its milliseconds pass in one real second."""
+
+    def now(self) -> EventTime: ...
+
+    @property
+    def speed(self) -> float: ...
+
+
+class SystemClock:
+    speed = 1.0
+
+    def now(self) -> EventTime:
+        return time.time_ns() // 1_000_000
+
+
+class ScaledClock:
+    """Starts at `origin` at the real moment `started_at` (s since the epoch) and runs `speed` times as fast."""
+
+    def __init__(self, origin: EventTime, started_at: float, speed: float) -> None:
+        self._origin, self._started_at, self.speed = origin, started_at, speed
+
+    def now(self) -> EventTime:
+        return self._origin + int((time.time() - self._started_at) * 1000 * self.speed)
+
+
+class ManualClock:
+    """Stands still until it is moved: for replay and tests."""
+
+    speed = 1.0
+
+    def __init__(self, now: EventTime = 0) -> None:
+        self._now = now
+
+    def now(self) -> EventTime:
+        return self._now
+
+    def advance_to(self, now: EventTime) -> None:
+        self._now = max(self._now, now)
+
+
+def parse_clock(text: str) -> Clock:
+    """`system`, or `scaled:<origin ms>:<real start s>:<speed>`. Raises ConfigError."""
+    if text == "system":
+        return SystemClock()
+    match text.split(":"):
+        case ["scaled", origin, started_at, speed]:
+            try:
+                return ScaledClock(int(origin), float(started_at), float(speed))
+            except ValueError:
+                pass
+    raise ConfigError(f"CARTSTREAM_CLOCK={text!r}: say 'system' or 'scaled:<origin ms>:<real start s>:<speed>'")

@@ -1,0 +1,80 @@
+"""What a stateful service is to the runtime: decode, step, wake. All three are pure: no I/O, no clock, no global.
+
+The same stage object runs in the live loop, in the in-memory driver of tests, and in replay. Results depend on event times
+alone, never on batch size, speed or how often a watermark arrives:
+
+- `step` applies one record. What must not depend on arrival order waits in the state until `wake`.
+- `wake` is called once the partition's watermark has reached a wake-up time that the state asked for: everything that
+  happened at or before the watermark is then known.
+"""
+
+from __future__ import annotations
+
+from typing import Any, Generic, Protocol, TypeVar
+
+import msgspec
+
+from cartstream.events.times import EventTime
+
+S = TypeVar("S", bound=msgspec.Struct)
+
+
+class Record(msgspec.Struct, gc=False):
+    """One record as read. `timestamp` is Kafka's (ms), for dead letters only."""
+
+    topic: str
+    partition: int
+    offset: int
+    key: bytes | None
+    value: bytes
+    timestamp: int = 0
+
+
+class Output(msgspec.Struct, gc=False):
+    """One record to write. `topic` is a name of `events.topics`; `value` is one of `events.records`, or bytes passed through."""
+
+    topic: str
+    key: str | None
+    value: msgspec.Struct | bytes
+    partition: int = -1
+    headers: dict[str, str] | None = None
+
+
+class Step(msgspec.Struct, Generic[S], gc=False):
+    """What one record or wake-up changes.
+
+    `state` None deletes it. `wake_at` is the earliest time at which the state wants `wake` (None: never). The runtime may call earlier:
+    a wake with nothing due changes nothing and asks again. `read_model` is (name, value) written beside the state.
+    """
+
+    state: S | None
+    outputs: list[Output] = []
+    wake_at: EventTime | None = None
+    read_model: tuple[str, bytes] | None = None
+    outcomes: list[tuple[str, str]] = []
+    """(kind, detail) pairs for the outcome counters, from small fixed sets of words."""
+
+
+class Stage(Protocol[S]):
+    """A stateful service. The caller hands `state` over: `step` and `wake` may change it in place and return it."""
+
+    name: str
+    source: str
+    sinks: tuple[str, ...]
+    """Chain topics that this stage writes: they get its watermarks."""
+
+    def decode(self, record: Record) -> Any:
+        """The event in a record. Raises Refused: the record goes to the dead-letter topic."""
+
+    def key_of(self, event: Any) -> str:
+        """Whose state it changes."""
+
+    def step(self, state: S | None, event: Any, watermark: EventTime) -> Step[S]:
+        """Apply one event. Raises nothing."""
+
+    def wake(self, state: S, watermark: EventTime) -> Step[S]:
+        """Do all that is due at or before `watermark`, in order of due time, each stamped with its own due time."""
+
+    def encode_state(self, state: S) -> bytes: ...
+
+    def decode_state(self, raw: bytes) -> S: ...
