@@ -4,7 +4,6 @@ from __future__ import annotations
 
 import importlib.util
 import shutil
-import socket
 import subprocess
 import tempfile
 import time
@@ -16,11 +15,10 @@ from redis import Redis
 from redis.exceptions import BusyLoadingError
 from redis.exceptions import ConnectionError as RedisConnectionError
 
+from cartstream.embedded.child import HOST, end, ended_within, free_port
 from cartstream.errors import Unavailable
 
-HOST = "127.0.0.1"
 START_SECONDS = 10.0
-STOP_SECONDS = 10.0
 POLL_SECONDS = 0.01
 PORT_ATTEMPTS = 5
 LOG_FILE = "redis.log"
@@ -117,11 +115,11 @@ class EmbeddedRedis:
         deadline = time.monotonic() + START_SECONDS
         with Redis(host=HOST, port=port) as client:
             while not _pings(client):
-                if _ended(self._process, POLL_SECONDS):
+                if ended_within(self._process, POLL_SECONDS):
                     return False
                 if time.monotonic() > deadline:
                     raise Unavailable(f"{server} on {HOST}:{port} does not answer PING within {START_SECONDS:.0f} s")
-        return not _ended(self._process, 0)
+        return not ended_within(self._process, 0)
 
     def _arguments(self, directory: Path, port: int) -> list[str]:
         settings = {
@@ -137,29 +135,11 @@ class EmbeddedRedis:
 
     def _stop(self) -> None:
         if self._process is not None:
-            end_process(self._process)
+            end(self._process)
             self._process = None
         if self._temporary is not None:
             self._temporary.cleanup()
             self._temporary, self._directory = None, None
-
-
-def free_port() -> int:
-    """A loopback TCP port that nobody listens on now. Another process may take it first: be ready to ask again."""
-    with socket.socket() as probe:
-        probe.bind((HOST, 0))
-        port: int = probe.getsockname()[1]
-        return port
-
-
-def end_process(process: subprocess.Popen[bytes], patience_seconds: float = STOP_SECONDS) -> None:
-    """Ask a child to end, wait for it, and kill it if it will not. A child that has ended is only reaped."""
-    process.terminate()
-    try:
-        process.wait(patience_seconds)
-    except subprocess.TimeoutExpired:
-        process.kill()
-        process.wait()
 
 
 def _pings(client: Redis) -> bool:
@@ -167,11 +147,3 @@ def _pings(client: Redis) -> bool:
         return bool(client.ping())
     except (RedisConnectionError, BusyLoadingError):
         return False
-
-
-def _ended(process: subprocess.Popen[bytes], within_seconds: float) -> bool:
-    try:
-        process.wait(within_seconds)
-    except subprocess.TimeoutExpired:
-        return False
-    return True

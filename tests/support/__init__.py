@@ -1,0 +1,7 @@
+"""Real servers for tests, benchmarks and drills: found where there are any, started where they can be."""
+
+from tests.support.kafka import RealKafka
+from tests.support.missing import Missing
+from tests.support.redis import RealRedis
+
+__all__ = ["Missing", "RealKafka", "RealRedis"]

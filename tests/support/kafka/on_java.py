@@ -1,0 +1,90 @@
+"""Kafka on this machine's Java: one to three KRaft nodes on free loopback ports, in a temporary directory."""
+
+from __future__ import annotations
+
+import subprocess
+import tempfile
+from pathlib import Path
+
+from cartstream.embedded.child import HOST, end, free_port
+from tests.support.kafka.answer import wait_for_brokers
+from tests.support.kafka.jars import HERE, jars, java
+from tests.support.kafka.settings import broker_settings
+
+CLUSTER_ID = "Y2FydHN0cmVhbS10ZXN0cw"
+LOG_FILE = "node.log"
+HEAP = "-Xmx1g"
+STOP_SECONDS = 30.0
+
+
+class JavaKafka:
+    """A cluster of broker processes. Raises Missing if this machine cannot run them."""
+
+    def __init__(self, nodes: int = 1) -> None:
+        classpath = f"{jars()}/*"
+        self._java = [java(), HEAP, "-cp", classpath, f"-Dlog4j2.configurationFile={HERE / 'log4j2.properties'}"]
+        self._directory = tempfile.TemporaryDirectory(prefix="cartstream-kafka-")
+        self._homes = [Path(self._directory.name) / str(node) for node in range(1, nodes + 1)]
+        self._processes: list[subprocess.Popen[bytes]] = []
+        ports = [free_port() for _ in self._homes]
+        self.address = ",".join(f"{HOST}:{port}" for port in ports)
+        self._configure(ports, [free_port() for _ in self._homes])
+
+    @property
+    def pids(self) -> tuple[int, ...]:
+        return tuple(process.pid for process in self._processes)
+
+    def start(self) -> None:
+        self._processes = [self._launch(home) for home in self._homes]
+        try:
+            wait_for_brokers(self.address, len(self._homes), self._raise_if_ended)
+        except BaseException:
+            self.stop()
+            raise
+
+    def stop(self) -> None:
+        for process in self._processes:
+            process.terminate()
+        for process in self._processes:
+            end(process, STOP_SECONDS)
+        self._processes = []
+
+    def close(self) -> None:
+        self.stop()
+        self._directory.cleanup()
+
+    def _configure(self, ports: list[int], controller_ports: list[int]) -> None:
+        voters = ",".join(f"{node}@{HOST}:{port}" for node, port in enumerate(controller_ports, 1))
+        for node, home in enumerate(self._homes, 1):
+            port, controller_port = ports[node - 1], controller_ports[node - 1]
+            settings = broker_settings(len(self._homes)) | {
+                "node.id": str(node),
+                "controller.quorum.voters": voters,
+                "listeners": f"PLAINTEXT://{HOST}:{port},CONTROLLER://{HOST}:{controller_port}",
+                "advertised.listeners": f"PLAINTEXT://{HOST}:{port}",
+                "log.dirs": str(home / "records"),
+            }
+            home.mkdir()
+            lines = [f"{name}={setting}\n" for name, setting in settings.items()]
+            (home / "server.properties").write_text("".join(lines))
+
+    def _launch(self, home: Path) -> subprocess.Popen[bytes]:
+        properties = str(home / "server.properties")
+        if not (home / "records").exists():
+            tool = ["kafka.tools.StorageTool", "format", "--cluster-id", CLUSTER_ID, "--config", properties]
+            subprocess.run([*self._java, *tool], check=True, capture_output=True)
+        with (home / LOG_FILE).open("ab") as log:
+            return subprocess.Popen(
+                [*self._java, "kafka.Kafka", properties],
+                stdin=subprocess.DEVNULL,
+                stdout=log,
+                stderr=subprocess.STDOUT,
+                # A Ctrl-C in the terminal is for the tests, which then stop the broker.
+                start_new_session=True,
+            )
+
+    def _raise_if_ended(self) -> None:
+        for home, process in zip(self._homes, self._processes, strict=True):
+            if process.poll() is not None:
+                tail = "\n".join((home / LOG_FILE).read_text(errors="replace").splitlines()[-15:])
+                raise RuntimeError(f"Kafka node {home.name} ended with {process.returncode}:\n{tail}")

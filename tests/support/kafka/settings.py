@@ -1,0 +1,33 @@
+"""What every Kafka that tests start is told, by whatever means it is told."""
+
+from __future__ import annotations
+
+MESSAGE_MAX_BYTES = 12 * 1024 * 1024
+
+
+def broker_settings(nodes: int) -> dict[str, str]:
+    """Broker properties for a cluster of that many nodes, small and quick to start.
+
+    Without the replication settings a single node never finishes `init_transactions()`.
+    """
+    replicas = str(min(nodes, 3))
+    in_sync = str(1 if nodes == 1 else 2)
+    return {
+        "offsets.topic.replication.factor": replicas,
+        "transaction.state.log.replication.factor": replicas,
+        "transaction.state.log.min.isr": in_sync,
+        "share.coordinator.state.topic.replication.factor": replicas,
+        "share.coordinator.state.topic.min.isr": in_sync,
+        "default.replication.factor": replicas,
+        "min.insync.replicas": in_sync,
+        "offsets.topic.num.partitions": "4",
+        "transaction.state.log.num.partitions": "4",
+        "num.partitions": "4",
+        "group.initial.rebalance.delay.ms": "0",
+        "message.max.bytes": str(MESSAGE_MAX_BYTES),
+        "replica.fetch.max.bytes": str(MESSAGE_MAX_BYTES),
+        "controller.listener.names": "CONTROLLER",
+        "listener.security.protocol.map": "CONTROLLER:PLAINTEXT,PLAINTEXT:PLAINTEXT,INSIDE:PLAINTEXT",
+        "inter.broker.listener.name": "PLAINTEXT",
+        "process.roles": "broker,controller",
+    }
