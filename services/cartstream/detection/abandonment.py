@@ -1,0 +1,227 @@
+"""What counts as leaving something behind: applied strictly in event order, judged when the shopper has been silent for long enough.
+
+Checkout outranks cart, cart outranks browse. Emptying a cart is not abandoning it.
+Source: Shopify's and Braze's distinct types; timers restart on any activity (Wix, Klaviyo practice).
+"""
+
+from __future__ import annotations
+
+from collections.abc import Callable
+
+from cartstream.detection.settings import DetectionSettings
+from cartstream.detection.state import (
+    ENDED_LIMIT,
+    OPEN_LIMIT,
+    SIGNALLED_LIMIT,
+    VIEWED_LIMIT,
+    Abandonment,
+    DetectionState,
+    Found,
+    OpenSession,
+    Signalled,
+    Visit,
+    signal_id,
+)
+from cartstream.events.records import Activity, Cart, Order, Signal
+from cartstream.events.times import SECOND, EventTime
+
+CART, CHECKOUT, BROWSE = "cart_abandoned", "checkout_abandoned", "browse_abandoned"
+_OF_CARTS = (CART, CHECKOUT)
+
+
+def apply(state: DetectionState, activity: Activity, found: Found) -> None:
+    """Let one activity change the state. The caller keeps event order."""
+    state.applied_at = max(state.applied_at, activity.at)
+    if activity.device_id is not None and activity.kind != "session_ended":
+        state.last_activity = max(state.last_activity, activity.at)
+    APPLY[activity.kind](state, activity, found)
+
+
+def _session_started(state: DetectionState, activity: Activity, found: Found) -> None:
+    session = activity.session
+    if session is None or activity.device_id is None or session.session_id in state.ended:
+        return
+    state.open[activity.device_id] = OpenSession(session.session_id, activity.at)
+    if len(state.open) > OPEN_LIMIT:
+        del state.open[min(state.open, key=lambda device: (state.open[device].started_at, device))]
+    shopper_returned(state, activity.at, found)
+
+
+def shopper_returned(state: DetectionState, at: EventTime, found: Found) -> None:
+    """The messages of an open abandonment wait while the shopper is there."""
+    left = state.abandonment
+    if left is None or left.returned:
+        return
+    left.returned = True
+    found.signal(_about(state, "shopper_returned", at, left.episode, at))
+
+
+def _session_ended(state: DetectionState, activity: Activity, found: Found) -> None:
+    session = activity.session
+    if session is None or activity.device_id is None:
+        return
+    current = state.open.get(activity.device_id)
+    if current is not None and current.session_id == session.session_id:
+        del state.open[activity.device_id]
+    if session.session_id in state.ended:
+        return
+    state.ended = [*state.ended, session.session_id][-ENDED_LIMIT:]
+    state.last_activity = max(state.last_activity, session.ended_at)
+    ended = Visit(session.session_id, session.started_at, session.ended_at, session.orders, list(session.viewed))
+    state.visit = ended if state.visit is None else joined_visit(state.visit, ended)
+
+
+def joined_visit(one: Visit, other: Visit) -> Visit:
+    first, last = sorted((one, other), key=lambda visit: (visit.ended_at, visit.session_id))
+    viewed = [product for product in first.viewed if product not in last.viewed] + last.viewed
+    started_at = min(one.started_at, other.started_at)
+    return Visit(last.session_id, started_at, last.ended_at, one.orders + other.orders, viewed[-VIEWED_LIMIT:])
+
+
+def _cart_updated(state: DetectionState, activity: Activity, found: Found) -> None:
+    if activity.cart is None:
+        _cart_emptied(state, activity, found)
+    else:
+        _take_cart(state, activity.cart, activity.at, found)
+
+
+def _take_cart(state: DetectionState, cart: Cart, at: EventTime, found: Found) -> None:
+    if cart.version <= state.cart_version:
+        if cart != state.cart:
+            found.outcomes.append(("cart", "older_version"))
+        return
+    if state.cart is None:
+        state.began_at = at
+    state.cart, state.cart_version, state.cart_at, state.judged = cart, cart.version, max(at, state.cart_at), 0
+    left = state.abandonment
+    if left is not None and left.kind in _OF_CARTS and int(left.episode) < cart.version:
+        state.abandonment = None
+        found.signal(_about(state, "cart_updated", at, str(cart.version), cart.version, cart=cart))
+
+
+def _cart_emptied(state: DetectionState, activity: Activity, found: Found) -> None:
+    if state.cart is None or activity.at < state.cart_at:
+        return
+    episode = str(state.cart_version)
+    _clear_cart(state, activity.at)
+    if state.abandonment is not None and state.abandonment.kind in _OF_CARTS:
+        state.abandonment = None
+    found.signal(_about(state, "cart_emptied", activity.at, episode, activity.id))
+
+
+def _clear_cart(state: DetectionState, at: EventTime) -> None:
+    state.cart, state.cart_at, state.checkout_at, state.judged = None, max(at, state.cart_at), 0, 0
+
+
+def _checkout_started(state: DetectionState, activity: Activity, found: Found) -> None:
+    state.checkout_at = max(state.checkout_at, activity.at)
+
+
+def _order_placed(state: DetectionState, activity: Activity, found: Found) -> None:
+    """The order ends whatever was abandoned; what it leaves in the cart begins anew."""
+    bought_from, left = state.cart, state.abandonment
+    state.order_mark = max(state.order_mark, activity.at)
+    state.abandonment = None
+    if activity.cart is None:
+        if activity.at >= state.cart_at:
+            _clear_cart(state, activity.at)
+    else:
+        _take_cart(state, activity.cart, activity.at, found)
+        state.cart_at = max(state.cart_at, activity.at)
+        state.began_at, state.checkout_at = max(state.began_at, activity.at), 0
+    if left is not None and left.kind in _OF_CARTS:
+        found.signal(_about(state, "cart_recovered", activity.at, left.episode, activity.id, cart=bought_from, order=activity.order))
+
+
+APPLY: dict[str, Callable[[DetectionState, Activity, Found], None]] = {
+    "session_started": _session_started,
+    "session_ended": _session_ended,
+    "cart_updated": _cart_updated,
+    "cart_emptied": _cart_emptied,
+    "checkout_started": _checkout_started,
+    "order_placed": _order_placed,
+}
+
+
+def due_at(state: DetectionState, settings: DetectionSettings) -> EventTime | None:
+    """When the shopper's silence becomes an abandonment, if nothing else happens. None: somebody is there, or it was judged already."""
+    if state.open or state.last_activity in (0, state.judged):
+        return None
+    delay_s = {
+        CART: settings.cart_abandoned_after_s,
+        CHECKOUT: settings.checkout_abandoned_after_s,
+        BROWSE: settings.browse_abandoned_after_s,
+    }[_kind(state)]
+    return max(state.last_activity + delay_s * SECOND, state.applied_at)
+
+
+def _kind(state: DetectionState) -> str:
+    if state.cart is None:
+        return BROWSE
+    return CHECKOUT if state.checkout_at >= max(state.began_at, 1) else CART
+
+
+def judge(state: DetectionState, at: EventTime, settings: DetectionSettings, found: Found) -> None:
+    """The shopper has been silent until `at`: say what was left behind, or that nothing changed since it was said."""
+    visit, state.visit, state.judged = state.visit, None, state.last_activity
+    viewed = visit.viewed if visit is not None else []
+    if state.cart is not None:
+        signalled = _judge_cart(state, state.cart, at, viewed, settings, found)
+    else:
+        signalled = visit is not None and _judge_browsing(state, visit, at, found)
+    left = state.abandonment
+    if not signalled and left is not None and left.returned:
+        left.returned = False
+        cart = state.cart if left.kind in _OF_CARTS else None
+        found.signal(_about(state, "shopper_idle", at, left.episode, state.last_activity, cart=cart, viewed=viewed))
+
+
+def _judge_cart(state: DetectionState, cart: Cart, at: EventTime, viewed: list[str], settings: DetectionSettings, found: Found) -> bool:
+    kind, episode = _kind(state), str(cart.version)
+    if cart.value < settings.min_cart_value:
+        found.outcomes.append(("cart", "below_minimum"))
+        return False
+    if Signalled(kind, episode) in state.signalled or Signalled(CHECKOUT, episode) in state.signalled:
+        return False
+    _abandoned(state, _about(state, kind, at, episode, episode, cart=cart, viewed=viewed), found)
+    return True
+
+
+def _judge_browsing(state: DetectionState, visit: Visit, at: EventTime, found: Found) -> bool:
+    bought = visit.orders > 0 or state.order_mark >= visit.started_at
+    if bought or not visit.viewed or Signalled(BROWSE, visit.session_id) in state.signalled:
+        return False
+    _abandoned(state, _about(state, BROWSE, at, visit.session_id, visit.session_id, viewed=visit.viewed), found)
+    return True
+
+
+def _abandoned(state: DetectionState, signal: Signal, found: Found) -> None:
+    episode = signal.episode or ""
+    state.abandonment = Abandonment(signal.kind, episode, signal.at)
+    state.signalled = [*state.signalled, Signalled(signal.kind, episode)][-SIGNALLED_LIMIT:]
+    found.signal(signal)
+
+
+def _about(
+    state: DetectionState,
+    kind: str,
+    at: EventTime,
+    episode: str,
+    cause: object,
+    *,
+    cart: Cart | None = None,
+    order: Order | None = None,
+    viewed: list[str] | None = None,
+) -> Signal:
+    """`cause` is what makes the signal's id: the same cause gives the same id."""
+    return Signal(
+        id=signal_id(kind, state.customer_id, episode, cause),
+        kind=kind,
+        customer_id=state.customer_id,
+        at=at,
+        last_activity=state.last_activity,
+        episode=episode,
+        cart=cart,
+        order=order,
+        viewed=list(viewed or []),
+    )

@@ -1,0 +1,73 @@
+"""Two customers turned out to be one: join what detection knows of both. Safe to repeat, and the same in either direction."""
+
+from __future__ import annotations
+
+from cartstream.detection.abandonment import BROWSE, joined_visit
+from cartstream.detection.state import (
+    ENDED_LIMIT,
+    LATCH_LIMIT,
+    SIGNALLED_LIMIT,
+    Abandonment,
+    DetectionState,
+    OpenSession,
+    Visit,
+    order_key,
+)
+
+
+def join(mine: DetectionState, other: DetectionState) -> DetectionState:
+    """The survivor's state: both waiting lists, the later cart, the later marks; nothing that either signalled is signalled again."""
+    pending = {activity.id: activity for activity in (*mine.pending, *other.pending)}
+    cart_of = max(mine, other, key=lambda state: (state.cart_version, state.cart_at, state.began_at, repr(state.cart)))
+    order_mark, cart = max(mine.order_mark, other.order_mark), cart_of.cart
+    left = _abandonment(mine.abandonment, other.abandonment)
+    if order_mark > max(cart_of.cart_at, cart_of.cart_version):
+        cart = None
+    if left is not None and order_mark > left.at:
+        left = None
+    ended = sorted({*mine.ended, *other.ended})[-2 * ENDED_LIMIT :]
+    return DetectionState(
+        customer_id=mine.customer_id,
+        pending=sorted(pending.values(), key=order_key),
+        open=_open(mine.open, other.open, ended),
+        ended=ended,
+        visit=_visit(mine.visit, other.visit),
+        last_activity=max(mine.last_activity, other.last_activity),
+        applied_at=max(mine.applied_at, other.applied_at),
+        judged=0,
+        cart=cart,
+        cart_version=cart_of.cart_version,
+        cart_at=max(mine.cart_at, other.cart_at),
+        began_at=cart_of.began_at,
+        checkout_at=max(mine.checkout_at, other.checkout_at),
+        order_mark=order_mark,
+        abandonment=left,
+        signalled=sorted({*mine.signalled, *other.signalled}, key=lambda known: (known.kind, known.episode))[-2 * SIGNALLED_LIMIT :],
+        latches=sorted({*mine.latches, *other.latches}, key=lambda latch: (latch.at, latch.session_id))[-LATCH_LIMIT:],
+    )
+
+
+def _open(mine: dict[str, OpenSession], other: dict[str, OpenSession], ended: list[str]) -> dict[str, OpenSession]:
+    """A device's later session counts; one whose end overtook the handover is over."""
+    both = dict(mine)
+    for device_id, session in other.items():
+        known = both.get(device_id)
+        if known is None or (session.started_at, session.session_id) > (known.started_at, known.session_id):
+            both[device_id] = session
+    return {device_id: both[device_id] for device_id in sorted(both) if both[device_id].session_id not in ended}
+
+
+def _visit(mine: Visit | None, other: Visit | None) -> Visit | None:
+    if mine is None or other is None or mine == other:
+        return mine or other
+    return joined_visit(mine, other)
+
+
+def _abandonment(mine: Abandonment | None, other: Abandonment | None) -> Abandonment | None:
+    """A cart before browsing, then the later one."""
+    both = [left for left in (mine, other) if left is not None]
+    if not both:
+        return None
+    chosen = max(both, key=lambda left: (left.kind != BROWSE, left.at, left.kind, left.episode))
+    returned = any(left.returned for left in both)
+    return Abandonment(chosen.kind, chosen.episode, chosen.at, returned)

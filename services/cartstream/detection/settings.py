@@ -1,0 +1,53 @@
+"""Settings of the detection service."""
+
+from __future__ import annotations
+
+from typing import Any
+
+from pydantic import Field, ValidationInfo, field_validator
+
+from cartstream.events.times import DAY, SECOND
+from cartstream.runtime.settings import StageSettings, load
+
+
+class DetectionSettings(StageSettings):
+    """When silence means leaving, and how sure an exit must be. Read with `load_detection_settings`."""
+
+    session_gap_s: int = Field(1_800, ge=1, description="what the sessions service calls a session; no delay below may be shorter (30 min)")
+    cart_abandoned_after_s: int = Field(
+        1_800, ge=1, description="silence on all devices after which a cart counts as abandoned (the session gap)"
+    )
+    checkout_abandoned_after_s: int = Field(1_800, ge=1, description="the same with a checkout started (the session gap)")
+    browse_abandoned_after_s: int = Field(1_800, ge=1, description="the same with nothing in the cart but products looked at")
+    min_cart_value: float = Field(
+        0.0, ge=0, description="a cart worth less, in its own currency, is not signalled; 0 signals all (Oracle's default)"
+    )
+    exit_armed_after_s: float = Field(5.0, ge=0, description="dwell before an exit can count; use-exit-intent waits 5 s, ouibounce 1 s")
+    exit_threshold: float = Field(
+        0.5, ge=0, le=1, description="least score that is a signal: a pointer leaving with a cart passes, without one it does not"
+    )
+    exit_cart_value: float = Field(
+        100.0, gt=0, description="cart value, in its own currency, that counts in full; a good order of the shop"
+    )
+    detection_keep_days: int = Field(30, ge=1, description="event time after which a silent customer's detection state goes")
+
+    @field_validator("cart_abandoned_after_s", "checkout_abandoned_after_s", "browse_abandoned_after_s")
+    @classmethod
+    def _not_below_the_session_gap(cls, value: int, info: ValidationInfo) -> int:
+        gap = info.data.get("session_gap_s", 0)
+        if value < gap:
+            raise ValueError(f"{value} s is shorter than a session's gap of {gap} s, so the shopper may still be there; give {gap} or more")
+        return value
+
+    @property
+    def keep_ms(self) -> int:
+        return self.detection_keep_days * DAY
+
+    @property
+    def exit_armed_after_ms(self) -> float:
+        return self.exit_armed_after_s * SECOND
+
+
+def load_detection_settings(**overrides: Any) -> DetectionSettings:
+    """From the environment. Raises ConfigError naming the variable."""
+    return load(DetectionSettings, **overrides)

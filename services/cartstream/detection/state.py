@@ -1,0 +1,117 @@
+"""What detection keeps of one customer."""
+
+from __future__ import annotations
+
+from typing import TypeAlias
+
+import msgspec
+
+from cartstream.events.records import Activity, Cart, Signal, make_id
+from cartstream.events.times import EventTime
+
+PENDING_LIMIT = 512
+OPEN_LIMIT = 64
+ENDED_LIMIT = 32
+VIEWED_LIMIT = 20
+SIGNALLED_LIMIT = 16
+LATCH_LIMIT = 16
+
+# At the same millisecond a visit begins before it is filled, and ends last.
+_RANKS = {"session_started": 0, "cart_updated": 1, "checkout_started": 2, "cart_emptied": 3, "order_placed": 4, "session_ended": 5}
+
+
+class OpenSession(msgspec.Struct, array_like=True):
+    session_id: str
+    started_at: EventTime
+
+
+class Visit(msgspec.Struct, array_like=True):
+    """The sessions that ended since the shopper was last judged, on all devices together."""
+
+    session_id: str
+    started_at: EventTime
+    ended_at: EventTime
+    orders: int = 0
+    viewed: list[str] = []
+
+
+class Abandonment(msgspec.Struct, array_like=True):
+    """What journeys believe to be abandoned now. `returned`: the shopper is back, and has changed nothing so far."""
+
+    kind: str
+    episode: str
+    at: EventTime
+    returned: bool = False
+
+
+class Signalled(msgspec.Struct, array_like=True, frozen=True):
+    """A kind of abandonment is signalled once an episode."""
+
+    kind: str
+    episode: str
+
+
+class Latch(msgspec.Struct, array_like=True, frozen=True):
+    """An exit intent is signalled once a session."""
+
+    session_id: str
+    at: EventTime
+
+
+class DetectionState(msgspec.Struct, array_like=True):
+    """What waits for the watermark (`pending`, by time), and what all that the watermark has passed adds up to.
+
+    `cart_version` is the largest seen, `cart_at` when the cart last changed, `began_at` when it ceased to be empty. `judged` is the
+    last activity after which the shopper was found idle. A customer that was merged keeps only `merged_into`.
+    """
+
+    customer_id: str
+    pending: list[Activity] = []
+    open: dict[str, OpenSession] = {}
+    ended: list[str] = []
+    visit: Visit | None = None
+    last_activity: EventTime = 0
+    applied_at: EventTime = 0
+    judged: EventTime = 0
+    cart: Cart | None = None
+    cart_version: EventTime = 0
+    cart_at: EventTime = 0
+    began_at: EventTime = 0
+    checkout_at: EventTime = 0
+    order_mark: EventTime = 0
+    abandonment: Abandonment | None = None
+    signalled: list[Signalled] = []
+    latches: list[Latch] = []
+    merged_into: str | None = None
+
+
+OrderKey: TypeAlias = tuple[EventTime, int, EventTime, str]
+
+
+def order_key(activity: Activity) -> OrderKey:
+    """Event order. Cart versions only grow, so of two changes in one millisecond the later version is the later change."""
+    version = activity.cart.version if activity.cart is not None else 0
+    return (activity.at, _RANKS.get(activity.kind, 1), version, activity.id)
+
+
+class Found(msgspec.Struct):
+    """What a step brings to light."""
+
+    signals: list[Signal] = []
+    outcomes: list[tuple[str, str]] = []
+
+    def signal(self, signal: Signal) -> None:
+        self.signals.append(signal)
+        self.outcomes.append(("signal", signal.kind))
+
+
+def signal_id(kind: str, customer_id: str, *cause: object) -> str:
+    return make_id("signal", kind, customer_id, *cause)
+
+
+encode_state = msgspec.msgpack.Encoder().encode
+decode_state = msgspec.msgpack.Decoder(DetectionState).decode
+
+
+def copy_of(state: DetectionState) -> DetectionState:
+    return decode_state(encode_state(state))

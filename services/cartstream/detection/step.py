@@ -1,0 +1,160 @@
+"""The steps of detection, pure: what comes in waits for the watermark, unless it cannot wait.
+
+Purchases stop messages and exits need an answer while the shopper is still there: both are handled on arrival. Whatever
+decides an abandonment waits in the state until the watermark has passed it, so arrival order and speed change nothing.
+"""
+
+from __future__ import annotations
+
+from bisect import insort
+
+import msgspec
+
+from cartstream.detection import abandonment, handover
+from cartstream.detection.exit_intent import judge_exit
+from cartstream.detection.settings import DetectionSettings
+from cartstream.detection.state import PENDING_LIMIT, DetectionState, Found, copy_of, decode_state, encode_state, order_key, signal_id
+from cartstream.events import topics
+from cartstream.events.records import Activity, Customer, Handover, Merge, Signal
+from cartstream.events.times import EventTime
+from cartstream.runtime.stage import Output, Step
+
+SERVICE = "detection"
+NEVER: EventTime = 2**62
+Event = Activity | Customer | Merge | Handover
+
+
+def step(state: DetectionState | None, event: Event, watermark: EventTime, settings: DetectionSettings) -> Step[DetectionState]:
+    """Apply one record of a customer."""
+    match event:
+        case Activity():
+            return _activity(state, event, watermark, settings)
+        case Customer():
+            return _step(state, settings, [Output(topics.SIGNALS, event.customer_id, event)], Found())
+        case Merge():
+            return _hand_over(state or DetectionState(event.loser), event, settings)
+        case Handover():
+            return _receive(state, event, watermark, settings)
+
+
+def wake(state: DetectionState, watermark: EventTime, settings: DetectionSettings) -> Step[DetectionState]:
+    """Apply and judge all that the watermark has passed, then forget a customer who has been silent for long."""
+    found = Found()
+    state = advance(state, watermark, settings, found)
+    if not state.pending and abandonment.due_at(state, settings) is None and _kept_until(state, settings) <= watermark:
+        return Step(None, _publish(found), outcomes=found.outcomes)
+    return _step(state, settings, _publish(found), found)
+
+
+def advance(state: DetectionState, until: EventTime, settings: DetectionSettings, found: Found) -> DetectionState:
+    """Everything up to and including `until`, in event order. At the same time records come before the judgement."""
+    while True:
+        record_at = state.pending[0].at if state.pending else NEVER
+        due = abandonment.due_at(state, settings)
+        judge_at = due if due is not None else NEVER
+        if min(record_at, judge_at) > until:
+            return state
+        if record_at <= judge_at:
+            if record_at >= state.applied_at + settings.keep_ms:
+                state = DetectionState(state.customer_id, state.pending, latches=state.latches)
+            abandonment.apply(state, state.pending.pop(0), found)
+        else:
+            abandonment.judge(state, judge_at, settings, found)
+
+
+def _activity(state: DetectionState | None, event: Activity, watermark: EventTime, settings: DetectionSettings) -> Step[DetectionState]:
+    if state is not None and state.merged_into is not None:
+        moved = msgspec.structs.replace(event, customer_id=state.merged_into)
+        return _step(state, settings, [Output(topics.ACTIVITY, state.merged_into, moved)], Found())
+    if event.kind == "exit_signal":
+        return _exit(state, event, settings)
+    if event.kind not in abandonment.APPLY:
+        outcome = "not_needed" if event.kind == "product_viewed" else "unknown_kind"
+        return _step(state, settings, [], Found(outcomes=[("activity", outcome)]))
+    state, found = state or DetectionState(event.customer_id), Found()
+    if event.kind == "order_placed":
+        found.signal(_order(event))
+    _wait(state, event, found)
+    while len(state.pending) > PENDING_LIMIT:
+        found.outcomes.append(("pending", "applied_early"))
+        state = advance(state, state.pending[0].at, settings, found)
+    state = advance(state, watermark, settings, found)
+    return _step(state, settings, _publish(found), found)
+
+
+def _wait(state: DetectionState, event: Activity, found: Found) -> None:
+    if any(known.id == event.id for known in state.pending):
+        found.outcomes.append(("activity", "duplicate"))
+    else:
+        insort(state.pending, event, key=order_key)
+
+
+def _order(event: Activity) -> Signal:
+    return Signal(
+        id=signal_id("order_placed", event.customer_id, event.id),
+        kind="order_placed",
+        customer_id=event.customer_id,
+        at=event.at,
+        last_activity=event.last_activity,
+        cart=event.cart,
+        order=event.order,
+        session_id=event.session.session_id if event.session is not None else None,
+    )
+
+
+def _exit(before: DetectionState | None, event: Activity, settings: DetectionSettings) -> Step[DetectionState]:
+    """Judged by what is known to have happened up to the exit, without waiting for the watermark."""
+    state, found = before or DetectionState(event.customer_id), Found()
+    known = advance(copy_of(state), event.at, settings, Found())
+    judge_exit(state, known, event, settings, found)
+    return _step(state if before is not None or found.signals else None, settings, _publish(found), found)
+
+
+def _hand_over(state: DetectionState, event: Merge, settings: DetectionSettings) -> Step[DetectionState]:
+    """What is known of the loser goes to the survivor; what stays is a tombstone that forwards."""
+    if state.merged_into is not None or event.loser == event.survivor:
+        return _step(state, settings, [], Found(outcomes=[("merge", "repeated")]))
+    outputs = [
+        Output(topics.SIGNALS, event.loser, event),
+        Output(topics.ACTIVITY, event.survivor, Handover(SERVICE, event.loser, event.survivor, event.at, encode_state(state))),
+    ]
+    tombstone = DetectionState(event.loser, applied_at=max(event.at, state.applied_at), merged_into=event.survivor)
+    return _step(tombstone, settings, outputs, Found(outcomes=[("merge", "handed_over")]))
+
+
+def _receive(state: DetectionState | None, event: Handover, watermark: EventTime, settings: DetectionSettings) -> Step[DetectionState]:
+    if event.service != SERVICE:
+        return _step(state, settings, [], Found(outcomes=[("handover", "not_ours")]))
+    if state is not None and state.merged_into is not None:
+        moved = msgspec.structs.replace(event, survivor=state.merged_into)
+        return _step(state, settings, [Output(topics.ACTIVITY, state.merged_into, moved)], Found())
+    try:
+        other = decode_state(event.state)
+    except msgspec.MsgspecError:
+        return _step(state, settings, [], Found(outcomes=[("handover", "unreadable")]))
+    found = Found(outcomes=[("handover", "received")])
+    state = handover.join(state or DetectionState(event.survivor), other)
+    if state.open:
+        abandonment.shopper_returned(state, event.at, found)
+    state = advance(state, watermark, settings, found)
+    return _step(state, settings, _publish(found), found)
+
+
+def _publish(found: Found) -> list[Output]:
+    return [Output(topics.SIGNALS, signal.customer_id, signal) for signal in found.signals]
+
+
+def _step(state: DetectionState | None, settings: DetectionSettings, outputs: list[Output], found: Found) -> Step[DetectionState]:
+    return Step(state, outputs, _wake_at(state, settings) if state is not None else None, outcomes=found.outcomes)
+
+
+def _wake_at(state: DetectionState, settings: DetectionSettings) -> EventTime:
+    due = abandonment.due_at(state, settings)
+    waiting = [state.pending[0].at] if state.pending else []
+    waiting += [due] if due is not None else []
+    return min(waiting, default=_kept_until(state, settings))
+
+
+def _kept_until(state: DetectionState, settings: DetectionSettings) -> EventTime:
+    """Open sessions keep nothing alive: a session is over within a day."""
+    return max(state.applied_at, state.last_activity, *(latch.at for latch in state.latches)) + settings.keep_ms
