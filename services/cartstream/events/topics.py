@@ -27,6 +27,4 @@ COMPACTED = frozenset({CUSTOMERS})
 # Topics whose records are read in order by a stateful service, and which therefore also carry watermarks and merges.
 CHAIN = (IDENTIFIED, ACTIVITY, SIGNALS)
 
-ALL = (CLICKSTREAM, IDENTIFIED, MERGES, CUSTOMERS, ACTIVITY, SIGNALS, DECISIONS, DELIVERIES) + tuple(
-    commands(channel) for channel in CHANNELS
-)
+ALL = (CLICKSTREAM, IDENTIFIED, MERGES, CUSTOMERS, ACTIVITY, SIGNALS, DECISIONS, DELIVERIES, *map(commands, CHANNELS))

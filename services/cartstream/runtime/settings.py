@@ -60,8 +60,8 @@ def load(kind: type[S], **overrides: Any) -> S:
         raise ConfigError(f"{variable}: {first['msg']}; see `cartstream settings`") from error
 
 
-def _from_files(kind: type[Settings]) -> dict[str, str]:
-    values = {}
+def _from_files(kind: type[Settings]) -> dict[str, Any]:
+    values: dict[str, Any] = {}
     for name in kind.model_fields:
         path = os.environ.get(f"CARTSTREAM_{name.upper()}_FILE")
         if path:

@@ -51,6 +51,8 @@ class Step(msgspec.Struct, Generic[S], gc=False):
     outputs: list[Output] = []
     wake_at: EventTime | None = None
     read_model: tuple[str, bytes] | None = None
+    changed: bool = True
+    """False: the state is as it was and need not be written."""
     outcomes: list[tuple[str, str]] = []
     """(kind, detail) pairs for the outcome counters, from small fixed sets of words."""
 

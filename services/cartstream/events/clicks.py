@@ -1,0 +1,194 @@
+"""The clickstream's native form: Segment-spec JSON, decoded to only the fields that a service uses.
+
+Source: Segment Spec v2 (common fields, e-commerce events). A field of the wrong kind inside `properties` is dropped and the
+event kept; what cannot be kept raises Refused with one of the reasons of `REASONS`.
+"""
+
+from __future__ import annotations
+
+import hashlib
+from datetime import datetime
+from enum import IntEnum
+from typing import Any, TypeAlias
+
+import msgspec
+
+from cartstream.errors import Refused
+from cartstream.events.times import EventTime, from_datetime
+
+REASONS = (
+    "too_large",
+    "unparseable",
+    "wrong_schema",
+    "unknown_type",
+    "missing_id",
+    "missing_time",
+    "future",
+    "before_retention",
+)
+
+MAX_BYTES = 1_000_000
+MAX_ID = 256
+
+TYPES = frozenset({"track", "page", "screen", "identify", "alias", "group"})
+
+
+Moment: TypeAlias = datetime | int | float
+
+
+class Product(msgspec.Struct, gc=False):
+    """One product of an event. Missing quantity is 1."""
+
+    product_id: str | None = None
+    sku: str | None = None
+    quantity: int | None = None
+    price: float | None = None
+    name: str | None = None
+
+
+class Properties(Product, gc=False):
+    """The e-commerce properties that sessions read; of the event itself when it names one product."""
+
+    currency: str | None = None
+    products: list[Product] | None = None
+    order_id: str | None = None
+    total: float | None = None
+    value: float | None = None
+    revenue: float | None = None
+    trigger: str | None = None
+    dwell_ms: int | None = None
+    scroll_pct: float | None = None
+
+
+class Action(IntEnum):
+    """What an event means to sessions and carts."""
+
+    SILENT = -1
+    OTHER = 0
+    PAGE = 1
+    VIEW = 2
+    ADD = 3
+    REMOVE = 4
+    CART = 5
+    CHECKOUT = 6
+    ORDER = 7
+    EXIT = 8
+
+
+_NAMES = {
+    "Product Viewed": Action.VIEW,
+    "Product Added": Action.ADD,
+    "Product Removed": Action.REMOVE,
+    "Cart Viewed": Action.CART,
+    "Checkout Started": Action.CHECKOUT,
+    "Checkout Step Viewed": Action.CHECKOUT,
+    "Checkout Step Completed": Action.CHECKOUT,
+    "Payment Info Entered": Action.CHECKOUT,
+    "Order Completed": Action.ORDER,
+    "Exit Intent": Action.EXIT,
+}
+ACTIONS = _NAMES | {name.lower().replace(" ", "_"): action for name, action in _NAMES.items()}
+
+
+class Click(msgspec.Struct, gc=False, rename="camel"):
+    """An event as sessions see it."""
+
+    type: str
+    anonymous_id: str | None = None
+    user_id: str | None = None
+    message_id: str | None = None
+    timestamp: Moment | None = None
+    event: str | None = None
+    properties: Properties | None = None
+
+
+class _Envelope(msgspec.Struct, rename="camel"):
+    """The rest of the common fields, for the rare event that needs them."""
+
+    type: str
+    anonymous_id: str | None = None
+    user_id: str | None = None
+    message_id: str | None = None
+    timestamp: Moment | None = None
+    original_timestamp: Moment | None = None
+    sent_at: Moment | None = None
+    received_at: Moment | None = None
+    event: str | None = None
+    properties: dict[str, Any] | None = None
+
+
+_decode_click = msgspec.json.Decoder(Click, strict=False).decode
+_decode_envelope = msgspec.json.Decoder(_Envelope, strict=False).decode
+
+
+def decode_click(raw: bytes) -> Click:
+    """An event of the identified clickstream. Raises Refused."""
+    try:
+        return _decode_click(raw)
+    except (msgspec.DecodeError, UnicodeDecodeError) as error:
+        return _repaired(raw, error)
+
+
+def _repaired(raw: bytes, error: Exception) -> Click:
+    if not isinstance(error, msgspec.ValidationError):
+        raise Refused("unparseable", "not JSON in UTF-8") from error
+    try:
+        envelope = _decode_envelope(raw)
+    except (msgspec.DecodeError, UnicodeDecodeError) as again:
+        raise Refused("wrong_schema", _path_only(again)) from again
+    return Click(
+        type=envelope.type,
+        anonymous_id=envelope.anonymous_id,
+        user_id=envelope.user_id,
+        message_id=envelope.message_id,
+        timestamp=envelope.timestamp,
+        event=envelope.event,
+        properties=_usable(Properties, envelope.properties or {}),
+    )
+
+
+def _usable(kind: type[Any], fields: dict[str, Any]) -> Any:
+    """`kind` from those fields that fit; the others are left out."""
+    kept = {}
+    for field in msgspec.structs.fields(kind):
+        value = fields.get(field.name)
+        if field.name == "products" and isinstance(value, list):
+            kept["products"] = [_usable(Product, entry) for entry in value if isinstance(entry, dict)]
+        elif value is not None:
+            try:
+                kept[field.name] = msgspec.convert(value, field.type, strict=False)
+            except msgspec.ValidationError:
+                continue
+    return kind(**kept)
+
+
+def _path_only(error: Exception) -> str:
+    """Where it went wrong, without the value: messages must not carry content."""
+    return str(error).rpartition(" - at ")[2].strip("`") or "envelope"
+
+
+def time_of(value: datetime | int | float | None, raw: bytes) -> EventTime:
+    """Event time: `timestamp`, else the first of originalTimestamp, sentAt, receivedAt. Numbers are epoch ms. Raises Refused."""
+    if value is None:
+        try:
+            spare = _decode_envelope(raw)
+        except (msgspec.DecodeError, UnicodeDecodeError) as error:
+            raise Refused("wrong_schema", _path_only(error)) from error
+        value = next((v for v in (spare.original_timestamp, spare.sent_at, spare.received_at) if v is not None), None)
+        if value is None:
+            raise Refused("missing_time", "none of timestamp, originalTimestamp, sentAt, receivedAt")
+    return from_datetime(value) if isinstance(value, datetime) else int(value)
+
+
+def message_id_of(given: str | None, raw: bytes) -> str:
+    """The de-duplication key: `messageId`, else a digest of the bytes."""
+    return given if given else hashlib.blake2b(raw, digest_size=16).hexdigest()
+
+
+def device_of(anonymous_id: str | None, user_id: str | None) -> str:
+    """The device; events from a server without one get one of the user's own. Raises Refused."""
+    if anonymous_id:
+        return anonymous_id
+    if user_id:
+        return f"user:{user_id}"
+    raise Refused("missing_id", "neither anonymousId nor userId")

@@ -1,0 +1,1 @@
+"""Identity: which device, login, e-mail, phone or loyalty card belongs to whom."""

@@ -1,0 +1,124 @@
+"""Addresses in events: found, normalised, taken out, and keyed hashes put in their place.
+
+Nothing that leaves identity holds an address: not the traits, and not a URL or search term with an e-mail in it.
+"""
+
+from __future__ import annotations
+
+import re
+from typing import Any
+
+import msgspec
+import orjson
+import phonenumbers
+from email_validator import EmailNotValidError, validate_email
+
+from cartstream.runtime.vault import AddressHash
+
+_EMAIL = re.compile(r"[A-Za-z0-9._%+\-]{1,64}(?:@|%40)[A-Za-z0-9.\-]{1,253}\.[A-Za-z]{2,24}")
+_ADDRESS_KEYS = {
+    "email": "email",
+    "emailaddress": "email",
+    "phone": "phone",
+    "phonenumber": "phone",
+    "mobile": "phone",
+    "push": "push",
+    "pushsubscription": "push",
+}
+
+_NEEDLES = re.compile(rb'@|%40|\\u0040|"traits"|hone|"push|"mobile|"consent"')
+
+
+class Found(msgspec.Struct):
+    """What an event says about reaching its customer: normalised addresses by kind, and their hashes."""
+
+    addresses: dict[str, str] = {}
+    hashes: dict[str, str] = {}
+    consent: dict[str, bool] = {}
+    timezone: str | None = None
+    locale: str | None = None
+    loyalty_id: str | None = None
+
+
+def may_hold_address(raw: bytes) -> bool:
+    """A quick look that may say yes too often and never no too often: one memory scan a needle."""
+    return _NEEDLES.search(raw) is not None
+
+
+def normalise(kind: str, value: Any) -> str | None:
+    """The one spelling of an address, or None when it is none."""
+    if kind == "push":
+        return orjson.dumps(value, option=orjson.OPT_SORT_KEYS).decode() if isinstance(value, dict) and "endpoint" in value else None
+    if not isinstance(value, str) or len(value) > 320:
+        return None
+    if kind == "email":
+        try:
+            return validate_email(value.strip(), check_deliverability=False, test_environment=True).normalized.lower()
+        except EmailNotValidError:
+            return None
+    try:
+        number = phonenumbers.parse(value, None)
+    except phonenumbers.NumberParseException:
+        return None
+    return phonenumbers.format_number(number, phonenumbers.PhoneNumberFormat.E164) if phonenumbers.is_possible_number(number) else None
+
+
+class Redactor:
+    """Takes addresses out of an event's JSON. `categories` maps consent categories (Segment) to channels."""
+
+    def __init__(self, hash_address: AddressHash, categories: dict[str, list[str]]) -> None:
+        self._hash = hash_address
+        self._categories = categories
+
+    def redact(self, raw: bytes) -> tuple[bytes, Found]:
+        """The event without addresses, and what was found. Raises orjson.JSONDecodeError."""
+        event = orjson.loads(raw)
+        found = Found()
+        context = event.get("context") if isinstance(event, dict) else None
+        for traits in (context.get("traits") if isinstance(context, dict) else None, event.get("traits")):
+            if isinstance(traits, dict):
+                self._read(traits, found)
+        if isinstance(context, dict):
+            self._read_context(context, found)
+        return orjson.dumps(self._clean(event, "")), found
+
+    def _read(self, traits: dict[str, Any], found: Found) -> None:
+        for name, value in traits.items():
+            kind = _ADDRESS_KEYS.get(name.lower().replace("_", ""))
+            address = normalise(kind, value) if kind else None
+            if kind and address:
+                found.addresses[kind] = address
+                found.hashes[kind] = self._hash(kind, address)
+        if isinstance(consent := traits.get("consent"), dict):
+            found.consent.update(
+                {channel: said for channel, said in consent.items() if channel in ("email", "sms", "push") and isinstance(said, bool)}
+            )
+        found.timezone = _text(traits.get("timezone"), 64) or found.timezone
+        found.locale = _text(traits.get("locale"), 32) or found.locale
+        found.loyalty_id = _text(traits.get("loyaltyId", traits.get("loyalty_id")), 128) or found.loyalty_id
+
+    def _read_context(self, context: dict[str, Any], found: Found) -> None:
+        consent = context.get("consent")
+        preferences = consent.get("categoryPreferences") if isinstance(consent, dict) else None
+        for category, said in (preferences or {}).items() if isinstance(preferences, dict) else ():
+            if isinstance(said, bool):
+                found.consent.update(dict.fromkeys(self._categories.get(category, []), said))
+        if found.addresses or found.consent:
+            found.timezone = found.timezone or _text(context.get("timezone"), 64)
+            found.locale = found.locale or _text(context.get("locale"), 32)
+
+    def _clean(self, value: Any, name: str) -> Any:
+        kind = _ADDRESS_KEYS.get(name.lower().replace("_", ""))
+        if kind and value is not None and not isinstance(value, bool):
+            return {"hash": self._hash(kind, normalise(kind, value) or repr(value))}
+        if isinstance(value, dict):
+            return {self._clean(key, ""): self._clean(entry, key) for key, entry in value.items()}
+        if isinstance(value, list):
+            return [self._clean(entry, "") for entry in value]
+        if isinstance(value, str) and ("@" in value or "%40" in value):
+            return _EMAIL.sub(lambda match: self._hash("email", match[0].replace("%40", "@").lower()), value)
+        return value
+
+
+def _text(value: Any, limit: int) -> str | None:
+    return value if isinstance(value, str) and 0 < len(value) <= limit else None

@@ -1,0 +1,147 @@
+"""The directory in Redis, in one slot: `{identity}`. Many processes may link at once: each watches just the keys it touches.
+
+| key | value |
+|---|---|
+| `{identity}:id:<type>:<value>` | the customer that the identifier was first given to (follow its node) |
+| `{identity}:node:<customer>` | msgpack `Node` |
+| `{identity}:contact:<customer>` | msgpack `Contact`, the public read model |
+| `{identity}:merges` | stream of merges, for the other processes' caches |
+"""
+
+from __future__ import annotations
+
+from collections.abc import Sequence
+from typing import Any
+
+import msgspec
+import redis
+
+from cartstream.errors import Unavailable
+from cartstream.events import read_model
+from cartstream.events.records import Identifier
+from cartstream.identity.directory import Seal
+from cartstream.identity.graph import Linked, LinkRequest, Node, View, identifier_name, link
+
+CHUNK = 200
+MERGES_KEPT = 100_000
+HOPS = 16
+_TRIES = 50
+
+_encode = msgspec.msgpack.Encoder().encode
+_decode = msgspec.msgpack.Decoder(Node).decode
+
+
+class RedisDirectory:
+    """`ttl_s` is how long an untouched customer stays."""
+
+    def __init__(self, client: redis.Redis, prefix: str, seal: Seal, ttl_s: int) -> None:
+        self._redis = client
+        self._root = prefix + "{identity}:"
+        self._prefix = prefix
+        self._seal = seal
+        self._ttl_s = ttl_s
+        self._heard: bytes | str = self._last_heard()
+
+    def link(self, requests: Sequence[LinkRequest]) -> list[Linked]:
+        answers: list[Linked] = []
+        for start in range(0, len(requests), CHUNK):
+            answers += self._link_chunk(requests[start : start + CHUNK])
+        return answers
+
+    def roots(self, customer_ids: Sequence[str]) -> dict[str, str]:
+        if not customer_ids:
+            return {}
+        try:
+            view = View(self._nodes(self._redis, set(customer_ids), watch=False), {})
+        except redis.RedisError as error:
+            raise _unavailable(error) from error
+        found = {customer_id: view.root(customer_id) for customer_id in customer_ids}
+        return {customer_id: node.customer_id for customer_id, node in found.items() if node and node.customer_id != customer_id}
+
+    def news(self) -> dict[str, str]:
+        try:
+            entries: Any = self._redis.xrange(self._root + "merges", min=b"(" + self._heard if isinstance(self._heard, bytes) else "-")
+        except redis.RedisError as error:
+            raise _unavailable(error) from error
+        if entries:
+            self._heard = entries[-1][0]
+        return {fields[b"l"].decode(): fields[b"s"].decode() for _, fields in entries}
+
+    def _last_heard(self) -> bytes | str:
+        try:
+            last: Any = self._redis.xrevrange(self._root + "merges", count=1)
+        except redis.RedisError as error:
+            raise _unavailable(error) from error
+        return last[0][0] if last else "-"
+
+    def _link_chunk(self, requests: Sequence[LinkRequest]) -> list[Linked]:
+        sealed = [{kind: self._seal(kind, text) for kind, text in request.addresses.items()} for request in requests]
+        for _ in range(_TRIES):
+            try:
+                with self._redis.pipeline(transaction=True) as pipe:
+                    view = self._watch(pipe, requests)
+                    answers = [link(view, request, seals) for request, seals in zip(requests, sealed, strict=True)]
+                    pipe.multi()
+                    self._write(pipe, view)
+                    pipe.execute()
+                    return answers
+            except redis.WatchError:
+                continue
+            except redis.RedisError as error:
+                raise _unavailable(error) from error
+        raise Unavailable(f"the identity directory changed under {_TRIES} tries: too many processes link the same customers at once")
+
+    def _watch(self, pipe: Any, requests: Sequence[LinkRequest]) -> View:
+        names = {
+            identifier_name(identifier)
+            for request in requests
+            for identifier in (*request.identifiers, Identifier("device", request.device_id))
+        }
+        ordered = sorted(names)
+        keys = [f"{self._root}id:{name}" for name in ordered]
+        pipe.watch(*keys)
+        owners = {name: owner.decode() for name, owner in zip(ordered, pipe.mget(keys), strict=True) if owner}
+        wanted = {*owners.values(), *(request.device_customer for request in requests)}
+        return View(self._nodes(pipe, wanted, watch=True), owners)
+
+    def _nodes(self, client: Any, wanted: set[str], *, watch: bool) -> dict[str, Node]:
+        """The nodes of these customers and of whom they were merged into."""
+        nodes: dict[str, Node] = {}
+        for _ in range(HOPS):
+            missing = sorted(wanted - nodes.keys())
+            if not missing:
+                break
+            keys = [f"{self._root}node:{customer_id}" for customer_id in missing]
+            if watch:
+                client.watch(*keys)
+            found = {customer_id: _decode(raw) for customer_id, raw in zip(missing, client.mget(keys), strict=True) if raw}
+            nodes |= found
+            wanted = {node.merged_into for node in found.values() if node.merged_into}
+        return nodes
+
+    def _write(self, pipe: Any, view: View) -> None:
+        for name in sorted(view.dirty_owners):
+            pipe.set(f"{self._root}id:{name}", view.owners[name], ex=self._ttl_s)
+        for customer_id in sorted(view.dirty_nodes):
+            node = view.nodes[customer_id]
+            pipe.set(f"{self._root}node:{customer_id}", _encode(node), ex=self._ttl_s)
+            pipe.set(self._prefix + read_model.contact_key(customer_id), read_model.encode(contact_of(node)), ex=self._ttl_s)
+        for merge in view.merges:
+            pipe.xadd(self._root + "merges", {"l": merge.loser, "s": merge.survivor}, maxlen=MERGES_KEPT, approximate=True)
+
+
+def contact_of(node: Node) -> read_model.Contact:
+    sealed = {kind: value for kind, (value, _) in node.contacts.items()}
+    return read_model.Contact(
+        {channel: said for channel, (said, _) in node.consent.items()},
+        sealed.get("email"),
+        sealed.get("phone"),
+        sealed.get("push"),
+        node.timezone,
+        node.locale,
+        node.merged_into,
+    )
+
+
+def _unavailable(error: redis.RedisError) -> Unavailable:
+    return Unavailable(f"Redis (identity directory): {type(error).__name__}: {error}")

@@ -1,0 +1,27 @@
+"""Settings of the identity service."""
+
+from __future__ import annotations
+
+from pydantic import Field
+
+from cartstream.runtime.settings import SecretSettings, StageSettings
+
+
+class IdentitySettings(StageSettings, SecretSettings):
+    lateness_ms: int = Field(
+        5_000,
+        ge=0,
+        description="how long to wait for late events before time counts as passed: it delays every reminder",
+    )
+    idle_grace_ms: int = Field(2_000, ge=0, description="real ms; a partition quiet and caught up for so long follows the clock")
+    future_limit_s: int = Field(
+        3_600,
+        ge=0,
+        description="an event further ahead of the clock is refused: one wrong clock must not end everybody's session",
+    )
+    past_limit_days: int = Field(90, ge=1, description="an event older than this is refused: its customer's state may be gone")
+    directory_ttl_days: int = Field(400, ge=1, description="a known customer nobody has heard of for so long is forgotten")
+    consent_categories: dict[str, list[str]] = Field(
+        default_factory=lambda: {"Advertising": ["email", "sms", "push"]},
+        description="Segment consent category → channels, as JSON",
+    )

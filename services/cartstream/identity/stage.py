@@ -1,0 +1,189 @@
+"""Identity as the runtime runs it."""
+
+from __future__ import annotations
+
+from collections.abc import Sequence
+
+import msgspec
+import orjson
+
+from cartstream.errors import Refused
+from cartstream.events import clicks, topics
+from cartstream.events.clicks import MAX_BYTES, MAX_ID
+from cartstream.events.records import Identifier
+from cartstream.events.times import DAY, SECOND, EventTime, parse_iso
+from cartstream.identity.contacts import Found, Redactor, may_hold_address
+from cartstream.identity.directory import Directory
+from cartstream.identity.graph import LinkRequest, identifier_name
+from cartstream.identity.identifiers import blocked
+from cartstream.identity.settings import IdentitySettings
+from cartstream.identity.state import DeviceState, anonymous_customer
+from cartstream.identity.step import IdentityEvent, step
+from cartstream.runtime.clock import Clock
+from cartstream.runtime.stage import Record, Step
+from cartstream.runtime.vault import AddressHash
+
+_GOOD_IDS_KEPT = 500_000
+_EARLIEST, _LATEST = parse_iso("2000-01-01T00:00:00Z"), parse_iso("2100-01-01T00:00:00Z")
+
+
+class _Envelope(msgspec.Struct, gc=False, rename="camel"):
+    type: str
+    anonymous_id: str | None = None
+    user_id: str | None = None
+    previous_id: str | None = None
+    message_id: str | None = None
+    timestamp: clicks.Moment | None = None
+
+
+_decode = msgspec.json.Decoder(_Envelope, strict=False).decode
+
+
+class IdentityStage:
+    """Reads the clickstream, writes it again keyed by customer.
+
+    `clock` bounds the event times that are believed; without one (replay) only the plainly absurd is refused.
+    """
+
+    name = "identity"
+    source = topics.CLICKSTREAM
+    sinks = (topics.IDENTIFIED,)
+
+    def __init__(self, settings: IdentitySettings, directory: Directory, clock: Clock | None) -> None:
+        self.lateness_ms = settings.lateness_ms
+        self._directory = directory
+        self._clock = clock
+        self._future, self._past = settings.future_limit_s * SECOND, settings.past_limit_days * DAY
+        self._refresh_after = settings.state_ttl_days * DAY // 2
+        self._redactor = Redactor(AddressHash(settings.hash_key.get_secret_value()), settings.consent_categories)
+        self._survivors: dict[str, str] = {}
+        self._good: set[str] = set()
+        self._loaded: list[DeviceState] = []
+        self._decode_state = msgspec.msgpack.Decoder(DeviceState).decode
+        self.encode_state = msgspec.msgpack.Encoder().encode
+
+    def decode_state(self, raw: bytes) -> DeviceState:
+        state = self._decode_state(raw)
+        if state.links:
+            self._loaded.append(state)
+        return state
+
+    def decode(self, record: Record) -> IdentityEvent:
+        raw = record.value
+        if len(raw) > MAX_BYTES:
+            raise Refused("too_large", f"{len(raw)} bytes, at most {MAX_BYTES}")
+        found = None
+        if may_hold_address(raw):
+            try:
+                raw, found = self._redactor.redact(raw)
+            except orjson.JSONDecodeError as error:
+                raise Refused("unparseable", "not JSON in UTF-8") from error
+        try:
+            envelope = _decode(raw)
+        except msgspec.ValidationError as error:
+            raise Refused("wrong_schema", "an envelope field has the wrong kind: see the Segment spec") from error
+        except (msgspec.DecodeError, UnicodeDecodeError) as error:
+            raise Refused("unparseable", "not JSON in UTF-8") from error
+        if envelope.type not in clicks.TYPES:
+            raise Refused("unknown_type", "type is none of track, page, screen, identify, alias, group")
+        at = clicks.time_of(envelope.timestamp, raw)
+        self._believe(at)
+        user = self._usable(envelope.user_id)
+        event = IdentityEvent(self._device(envelope, user), clicks.message_id_of(envelope.message_id, raw), at, raw)
+        if user is not None or found is not None:
+            self._identify(event, user, found)
+        return event
+
+    def key_of(self, event: IdentityEvent) -> str:
+        return event.device_id
+
+    def time_of(self, event: IdentityEvent) -> EventTime:
+        return event.at
+
+    def prepare(self, events: Sequence[IdentityEvent], states: dict[str, DeviceState | None]) -> None:
+        """Ask the directory about events that bring something new, and hear of merges made elsewhere."""
+        self._hear(self._directory.news())
+        if self._loaded:
+            owners = sorted({owner for state in self._loaded for owner in (state.customer_id, *state.links.values())})
+            self._loaded = []
+            self._hear(self._directory.roots(owners))
+        new = [event for event in events if event.identifiers and self._is_new(event, states[event.device_id])]
+        if not new:
+            return
+        first_seen: dict[str, EventTime] = {}
+        for event in events:
+            first_seen.setdefault(event.device_id, event.at)
+        requests = [self._request(event, states[event.device_id], first_seen[event.device_id]) for event in new]
+        for event, linked in zip(new, self._directory.link(requests), strict=True):
+            event.linked = linked
+
+    def step(self, state: DeviceState | None, event: IdentityEvent, watermark: EventTime) -> Step[DeviceState]:
+        return step(state, event, self._survivors, self._refresh_after)
+
+    def wake(self, state: DeviceState, watermark: EventTime) -> Step[DeviceState]:
+        return Step(state, changed=False)
+
+    def _believe(self, at: EventTime) -> None:
+        now = self._clock.now() if self._clock else None
+        if at > (_LATEST if now is None else now + self._future):
+            raise Refused("future", "the event time lies too far ahead of the clock")
+        if at < (_EARLIEST if now is None else now - self._past):
+            raise Refused("before_retention", "the event time lies further back than any state is kept")
+
+    def _usable(self, value: str | None) -> str | None:
+        """The value if it can name somebody. Raises Refused when it is too long to be an id."""
+        if value is None or value in self._good:
+            return value
+        if len(value) > MAX_ID:
+            raise Refused("missing_id", f"an id of {len(value)} characters, at most {MAX_ID}")
+        if blocked(value):
+            return None
+        if len(self._good) >= _GOOD_IDS_KEPT:
+            self._good.clear()
+        self._good.add(value)
+        return value
+
+    def _device(self, envelope: _Envelope, user: str | None) -> str:
+        if envelope.type == "alias":
+            return clicks.device_of(self._usable(envelope.previous_id) or self._usable(envelope.anonymous_id), user)
+        return clicks.device_of(self._usable(envelope.anonymous_id), user)
+
+    def _identify(self, event: IdentityEvent, user: str | None, found: Found | None) -> None:
+        identifiers = [Identifier("user_id", user)] if user is not None else []
+        if found is not None:
+            identifiers += [Identifier(kind, value) for kind, value in found.hashes.items()]
+            if found.loyalty_id and not blocked(found.loyalty_id):
+                identifiers.append(Identifier("loyalty_id", found.loyalty_id))
+            if found.addresses or found.consent or found.timezone or found.locale:
+                event.found = found
+        event.identifiers = identifiers
+        event.user = identifier_name(identifiers[0]) if user is not None else None
+
+    def _is_new(self, event: IdentityEvent, state: DeviceState | None) -> bool:
+        if event.found is not None or state is None:
+            return True
+        return any(identifier_name(identifier) not in state.links for identifier in event.identifiers or ())
+
+    def _request(self, event: IdentityEvent, state: DeviceState | None, first_seen: EventTime) -> LinkRequest:
+        found = event.found or Found()
+        return LinkRequest(
+            event.event_id,
+            event.at,
+            event.device_id,
+            state.customer_id if state else anonymous_customer(event.device_id),
+            state.first_seen if state else first_seen,
+            event.identifiers or [],
+            found.addresses,
+            found.consent,
+            found.timezone,
+            found.locale,
+        )
+
+    def _hear(self, merges: dict[str, str]) -> None:
+        if merges:
+            self._survivors |= merges
+            for loser in self._survivors:
+                survivor = self._survivors[loser]
+                while survivor in self._survivors:
+                    survivor = self._survivors[survivor]
+                self._survivors[loser] = survivor

@@ -1,0 +1,265 @@
+"""One partition of one service: from records read to the one batch to write. The same code live, in memory and in replay."""
+
+from __future__ import annotations
+
+from collections.abc import Iterable, Sequence
+from dataclasses import dataclass, field
+from typing import Any, Generic, Protocol, TypeVar, runtime_checkable
+
+import msgspec
+
+from cartstream.errors import CartstreamError, Refused
+from cartstream.events import avro, topics
+from cartstream.events.records import Watermark
+from cartstream.events.times import EventTime
+from cartstream.runtime.stage import Output, Record, Stage, Step
+from cartstream.runtime.store import Batch, Checkpoint, Opened, StateStore, Wire
+from cartstream.runtime.timers import Timers
+from cartstream.runtime.watermarks import UNKNOWN, AlignedWatermark, RecordWatermark
+
+S = TypeVar("S", bound=msgspec.Struct)
+
+STEP_FAILED = "step_failed"
+
+
+@runtime_checkable
+class Prepares(Protocol):
+    """A stage that looks things up before a batch's steps (identity: the directory)."""
+
+    def prepare(self, events: Sequence[Any], states: dict[str, Any]) -> None:
+        """`states` has every key of `events`, None for new ones; it must not be changed. Raises Unavailable."""
+
+
+@runtime_checkable
+class Source(Protocol):
+    """A stage that reads the clickstream itself: its watermark comes from the records."""
+
+    lateness_ms: int
+
+    def time_of(self, event: Any) -> EventTime: ...
+
+
+@dataclass(slots=True)
+class Tally:
+    """What one batch did, for the metrics."""
+
+    consumed: int = 0
+    outcomes: dict[str, int] = field(default_factory=dict)
+    refused: dict[str, int] = field(default_factory=dict)
+    found: dict[tuple[str, str], int] = field(default_factory=dict)
+    fired: int = 0
+    latest_fire: EventTime = UNKNOWN
+    newest: EventTime = UNKNOWN
+
+    def count(self, outcome: str, n: int = 1) -> None:
+        self.outcomes[outcome] = self.outcomes.get(outcome, 0) + n
+
+
+class StepFailed(CartstreamError):
+    """A step raised: a defect in the program. The batch is done again with this record set aside."""
+
+    def __init__(self, offset: int, error: Exception) -> None:
+        super().__init__(f"step failed at offset {offset}: {type(error).__name__}")
+        self.offset = offset
+        self.error = error
+
+
+class Partition(Generic[S]):
+    """Owns the timers, watermark, cache and sequence of one partition. Not thread-safe.
+
+    `process` has no effect outside: call `StateStore.commit` with its batch, then `done`; if the write failed, throw the
+    Partition away and open it again.
+    """
+
+    def __init__(self, stage: Stage[S], number: int, store: StateStore, opened: Opened, layout: Layout, generation: int = 0) -> None:
+        found = opened.checkpoint or Checkpoint()
+        self.stage = stage
+        self.number = number
+        self._store = store
+        self._layout = layout
+        self._timers = Timers(opened.wakes)
+        self._cache: dict[str, S | None] = {}
+        self._limit = layout.cache_entries
+        self.sequence = found.sequence
+        self.generation = generation
+        self.next_offset = found.next_offset
+        self.watermark: RecordWatermark | AlignedWatermark = (
+            RecordWatermark(stage.lateness_ms, found.sources)
+            if isinstance(stage, Source)
+            else AlignedWatermark(found.expected_sources, found.sources)
+        )
+        self.announced = UNKNOWN
+        self.tally = Tally()
+
+    @property
+    def timers_pending(self) -> int:
+        return len(self._timers)
+
+    def process(self, records: Sequence[Record], *, announce: bool = True, set_aside: frozenset[int] = frozenset()) -> Batch:
+        """The batch that these records (in offset order) make. `announce` passes the watermark on. Raises StepFailed."""
+        self.tally = Tally(consumed=len(records))
+        work = _Work(self.stage, self.watermark.value)
+        events, marks = self._decode(records, work, set_aside)
+        self._load(events, marks)
+        if isinstance(self.stage, Prepares):
+            self.stage.prepare([event for _, _, event in events if not isinstance(event, Watermark)], self._cache)
+        for offset, key, event in events:
+            if isinstance(event, Watermark):
+                self._advance(event, work)
+            else:
+                self._apply(offset, key, event, work)
+        if isinstance(self.stage, Source) and self.tally.newest != UNKNOWN:
+            self.watermark.observe(self.tally.newest)  # type: ignore[union-attr]
+        if records:
+            self.next_offset = records[-1].offset + 1
+        if announce:
+            self._announce(work)
+        return self._batch(work)
+
+    def done(self) -> None:
+        """The batch was written."""
+        while len(self._cache) > self._limit:
+            del self._cache[next(iter(self._cache))]
+
+    def _decode(
+        self, records: Iterable[Record], work: _Work[S], set_aside: frozenset[int]
+    ) -> tuple[list[tuple[int, str, Any]], list[Watermark]]:
+        stage, source = self.stage, isinstance(self.stage, Source)
+        decode, key_of = stage.decode, stage.key_of
+        header = self._layout.watermark_header
+        events: list[tuple[int, str, Any]] = []
+        marks: list[Watermark] = []
+        newest = UNKNOWN
+        for record in records:
+            try:
+                if record.value[:5] == header and not source:
+                    mark = avro.codec().decode(record.value)
+                    marks.append(mark)
+                    events.append((record.offset, "", mark))
+                    continue
+                if record.offset in set_aside:
+                    raise Refused(STEP_FAILED, "the program failed on this record: see the log, mend it, and replay it from here")
+                event = decode(record)
+                if source and (at := stage.time_of(event)) > newest:  # type: ignore[attr-defined]
+                    newest = at
+                events.append((record.offset, key_of(event), event))
+            except Refused as refused:
+                self.tally.refused[refused.reason] = self.tally.refused.get(refused.reason, 0) + 1
+                work.outputs.append(dead_letter(stage.name, record, refused))
+        self.tally.newest = newest
+        return events, marks
+
+    def _load(self, events: list[tuple[int, str, Any]], marks: list[Watermark]) -> None:
+        cache = self._cache
+        wanted = {key for _, key, _ in events if key and key not in cache}
+        if marks and isinstance(self.watermark, AlignedWatermark):
+            wanted.update(key for key in self._timers.due_by(self.watermark.after(marks)) if key not in cache)
+        if wanted:
+            keys = list(wanted)
+            for key, raw in zip(keys, self._store.load(self.number, keys), strict=True):
+                cache[key] = None if raw is None else self.stage.decode_state(raw)
+
+    def _apply(self, offset: int, key: str, event: Any, work: _Work[S]) -> None:
+        try:
+            step = self.stage.step(self._cache[key], event, work.watermark)
+        except Exception as error:
+            raise StepFailed(offset, error) from error
+        self._keep(key, step, work)
+
+    def _advance(self, mark: Watermark, work: _Work[S]) -> None:
+        self.tally.count("control")
+        assert isinstance(self.watermark, AlignedWatermark)
+        self.watermark.update(mark)
+        work.watermark = self.watermark.value
+        self.fire(work)
+
+    def fire(self, work: _Work[S]) -> None:
+        for due, key in self._timers.pop_due(work.watermark):
+            self.tally.fired += 1
+            self.tally.latest_fire = max(self.tally.latest_fire, due)
+            state = self._cache.get(key)
+            if state is not None:
+                self._keep(key, self.stage.wake(state, work.watermark), work)
+
+    def _keep(self, key: str, step: Step[S], work: _Work[S]) -> None:
+        state = self._cache[key] = step.state
+        if step.changed:
+            work.dirty.add(key)
+        if step.outputs:
+            work.outputs.extend(step.outputs)
+        if step.read_model is not None:
+            work.read_models[step.read_model[0]] = step.read_model[1]
+        for outcome in step.outcomes:
+            self.tally.found[outcome] = self.tally.found.get(outcome, 0) + 1
+        if state is None:
+            self._timers.cancel(key)
+        else:
+            self._timers.want(key, step.wake_at)
+
+    def _announce(self, work: _Work[S]) -> None:
+        value = self.watermark.value
+        if value <= self.announced:
+            return
+        self.announced = value
+        mark = Watermark(f"{self.stage.name}:{self.number}", self._layout.source_partitions, value)
+        for topic in self.stage.sinks:
+            work.outputs.extend(Output(topic, None, mark, partition) for partition in range(self._layout.partitions))
+
+    def _batch(self, work: _Work[S]) -> Batch:
+        self.sequence += 1
+        encode = self.stage.encode_state
+        states: dict[str, bytes | None] = {}
+        for key in work.dirty:
+            state = self._cache[key]
+            states[key] = None if state is None else encode(state)
+        checkpoint = Checkpoint(self.sequence, self.generation, self.next_offset, self.watermark.sources, self.watermark.expected)
+        return Batch(checkpoint, states, self._timers.take_changes(), work.read_models, [wire(output) for output in work.outputs])
+
+
+@dataclass(frozen=True, slots=True)
+class Layout:
+    """How the topics lie: `source_partitions` of the stage's input, `partitions` of every topic that cartstream makes."""
+
+    source_partitions: int
+    partitions: int
+    cache_entries: int = 200_000
+    watermark_header: bytes = b""
+
+    @classmethod
+    def of(cls, source_partitions: int, partitions: int, cache_entries: int = 200_000) -> Layout:
+        return cls(source_partitions, partitions, cache_entries, avro.codec().header_of(Watermark))
+
+
+class _Work(Generic[S]):
+    """What a batch gathers on its way."""
+
+    __slots__ = ("dirty", "outputs", "read_models", "watermark")
+
+    def __init__(self, stage: Stage[S], watermark: EventTime) -> None:
+        self.watermark = watermark
+        self.dirty: set[str] = set()
+        self.outputs: list[Output] = []
+        self.read_models: dict[str, bytes] = {}
+
+
+def wire(output: Output) -> Wire:
+    value = output.value if isinstance(output.value, bytes) else avro.codec().encode(output.value)
+    return Wire(output.topic, output.key, value, output.partition, output.headers)
+
+
+def dead_letter(service: str, record: Record, refused: Refused) -> Output:
+    """The record as it came, with headers that say what, where and why."""
+    return Output(
+        topics.dead_letters(record.topic),
+        None if record.key is None else record.key.decode(errors="replace"),
+        record.value,
+        headers={
+            "cs-reason": refused.reason,
+            "cs-detail": refused.detail,
+            "cs-service": service,
+            "cs-topic": record.topic,
+            "cs-partition": str(record.partition),
+            "cs-offset": str(record.offset),
+            "cs-timestamp": str(record.timestamp),
+        },
+    )

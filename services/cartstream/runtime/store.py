@@ -1,0 +1,117 @@
+"""Where a service keeps what it knows of a partition: one port, two adapters under one test suite."""
+
+from __future__ import annotations
+
+from collections.abc import Sequence
+from typing import Protocol
+
+import msgspec
+
+from cartstream.errors import Fenced
+from cartstream.events.times import EventTime
+
+
+class Checkpoint(msgspec.Struct, array_like=True):
+    """How far a partition is. `sequence` counts its writes; `generation` is the owner's, from the consumer group."""
+
+    sequence: int = 0
+    generation: int = -1
+    next_offset: int = -1
+    sources: dict[str, EventTime] = {}
+    expected_sources: int = 0
+
+
+class Wire(msgspec.Struct, array_like=True, gc=False):
+    """An output, encoded: as it goes to Kafka and into the outbox."""
+
+    topic: str
+    key: str | None
+    value: bytes
+    partition: int = -1
+    headers: dict[str, str] | None = None
+
+
+class Batch(msgspec.Struct):
+    """One atomic write: everything that a partition's batch changes."""
+
+    checkpoint: Checkpoint
+    states: dict[str, bytes | None]
+    wakes: dict[str, EventTime | None]
+    read_models: dict[str, bytes]
+    outbox: list[Wire]
+
+
+class Opened(msgspec.Struct):
+    """What a new owner finds. `checkpoint` None: nothing was ever written."""
+
+    checkpoint: Checkpoint | None
+    outbox: list[Wire]
+    wakes: dict[str, EventTime]
+
+
+class StateStore(Protocol):
+    """The state of one service, by partition. One writer a partition; a second one is refused by sequence and generation."""
+
+    def open(self, partition: int, generation: int) -> Opened:
+        """Take the partition. Raises Fenced when a later generation has it, Unavailable."""
+
+    def load(self, partition: int, keys: Sequence[str]) -> list[bytes | None]:
+        """States in the order of `keys`. Raises Unavailable."""
+
+    def commit(self, partition: int, batch: Batch) -> None:
+        """All or nothing; the stored sequence must be one less than the batch's. Raises Fenced, Unavailable (nothing known: ask
+        `sequence`)."""
+
+    def sequence(self, partition: int) -> tuple[int, int]:
+        """The stored (sequence, generation), to decide about a write that gave no clear answer. Raises Unavailable."""
+
+
+class MemoryStore:
+    """In a dictionary: for the in-memory driver, replay and tests."""
+
+    def __init__(self) -> None:
+        self.states: dict[int, dict[str, bytes]] = {}
+        self.read_models: dict[int, dict[str, bytes]] = {}
+        self._wakes: dict[int, dict[str, EventTime]] = {}
+        self._checkpoints: dict[int, Checkpoint] = {}
+        self._outboxes: dict[int, list[Wire]] = {}
+
+    def open(self, partition: int, generation: int) -> Opened:
+        found = self._checkpoints.get(partition)
+        if found is not None:
+            if found.generation > generation:
+                raise Fenced(f"partition {partition}: generation {found.generation} has it, ours is {generation}")
+            found.generation = generation
+        return Opened(
+            msgspec.structs.replace(found) if found else None,
+            self._outboxes.get(partition, []),
+            dict(self._wakes.get(partition, {})),
+        )
+
+    def load(self, partition: int, keys: Sequence[str]) -> list[bytes | None]:
+        states = self.states.get(partition, {})
+        return [states.get(key) for key in keys]
+
+    def commit(self, partition: int, batch: Batch) -> None:
+        stored, generation = self.sequence(partition)
+        if stored != batch.checkpoint.sequence - 1 or generation > batch.checkpoint.generation:
+            raise Fenced(
+                f"partition {partition}: stored write {stored} of generation {generation}, ours follows {batch.checkpoint.sequence - 1}"
+            )
+        self._checkpoints[partition] = msgspec.structs.replace(batch.checkpoint, sources=dict(batch.checkpoint.sources))
+        _apply(self.states.setdefault(partition, {}), batch.states)
+        _apply(self._wakes.setdefault(partition, {}), batch.wakes)
+        self.read_models.setdefault(partition, {}).update(batch.read_models)
+        self._outboxes[partition] = batch.outbox
+
+    def sequence(self, partition: int) -> tuple[int, int]:
+        found = self._checkpoints.get(partition)
+        return (found.sequence, found.generation) if found else (0, -1)
+
+
+def _apply(target: dict[str, bytes] | dict[str, EventTime], changes: dict[str, bytes | None] | dict[str, EventTime | None]) -> None:
+    for key, value in changes.items():
+        if value is None:
+            target.pop(key, None)
+        else:
+            target[key] = value  # type: ignore[assignment]

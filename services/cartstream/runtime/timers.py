@@ -1,0 +1,63 @@
+"""Wake-ups of one partition: at most one a key, re-armed lazily."""
+
+from __future__ import annotations
+
+import heapq
+from collections.abc import Iterator
+
+from cartstream.events.times import EventTime
+
+
+class Timers:
+    """Keys by due time. An earlier time replaces a later one at once; a later one waits until the earlier pops.
+
+    `changed` collects what to persist: key → due, or None for gone.
+    """
+
+    def __init__(self, due: dict[str, EventTime]) -> None:
+        self._due = due
+        self._heap = [(at, key) for key, at in due.items()]
+        heapq.heapify(self._heap)
+        self.changed: dict[str, EventTime | None] = {}
+
+    def __len__(self) -> int:
+        return len(self._due)
+
+    def want(self, key: str, at: EventTime | None) -> None:
+        """The key's state wants to be woken at `at` (None: not at all)."""
+        if at is None:
+            return
+        armed = self._due.get(key)
+        if armed is None or at < armed:
+            self._due[key] = at
+            self.changed[key] = at
+            heapq.heappush(self._heap, (at, key))
+
+    def cancel(self, key: str) -> None:
+        """The key's state is gone."""
+        if self._due.pop(key, None) is not None:
+            self.changed[key] = None
+
+    def pop_due(self, watermark: EventTime) -> Iterator[tuple[EventTime, str]]:
+        """Each key due at or before the watermark, earliest first. The caller wakes it and calls `want` before the next."""
+        while self._heap and self._heap[0][0] <= watermark:
+            at, key = heapq.heappop(self._heap)
+            if self._due.get(key) == at:
+                del self._due[key]
+                self.changed[key] = None
+                yield at, key
+
+    def due_by(self, watermark: EventTime) -> list[str]:
+        """The keys that `pop_due` would give now, to load their states ahead."""
+        if not self._heap or self._heap[0][0] > watermark:
+            return []
+        popped = []
+        while self._heap and self._heap[0][0] <= watermark:
+            popped.append(heapq.heappop(self._heap))
+        for entry in popped:
+            heapq.heappush(self._heap, entry)
+        return [key for at, key in popped if self._due.get(key) == at]
+
+    def take_changes(self) -> dict[str, EventTime | None]:
+        changes, self.changed = self.changed, {}
+        return changes

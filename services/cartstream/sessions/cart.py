@@ -1,0 +1,148 @@
+"""What events do to a cart. Adds are deltas, cart views are snapshots; removals and orders leave marks that older adds cannot cross.
+
+Each function changes the state and tells whether the cart changed.
+"""
+
+from __future__ import annotations
+
+from cartstream.events.clicks import Action, Product, Properties
+from cartstream.events.records import Order
+from cartstream.events.times import EventTime
+from cartstream.sessions.state import LINES_LIMIT, MARKS_LIMIT, CustomerState, Line
+
+QUANTITY_LIMIT = 9_999
+
+
+def apply(state: CustomerState, action: Action, properties: Properties, at: EventTime) -> bool:
+    if action is Action.ADD:
+        changed = _add(state, properties, at)
+    elif action is Action.REMOVE:
+        changed = _remove(state, properties, at)
+    elif action is Action.CART:
+        changed = _overwrite(state, properties, at)
+    elif action is Action.ORDER:
+        changed = _order(state, properties, at)
+    else:
+        return False
+    if changed:
+        state.version = max(at, state.version + 1)
+        state.currency = properties.currency or state.currency
+    return changed
+
+
+def product_id_of(product: Product) -> str | None:
+    return product.product_id or product.sku
+
+
+def order_of(properties: Properties) -> Order:
+    value = properties.total if properties.total is not None else properties.revenue if properties.revenue is not None else properties.value
+    return Order(
+        properties.order_id,
+        value,
+        properties.currency,
+        sorted({p for p in map(product_id_of, _products(properties)) if p}),
+    )
+
+
+def _products(properties: Properties) -> list[Product]:
+    return properties.products or ([properties] if product_id_of(properties) else [])
+
+
+def _add(state: CustomerState, properties: Properties, at: EventTime) -> bool:
+    changed = False
+    for product in _products(properties):
+        product_id = product_id_of(product)
+        quantity = _quantity(product)
+        if not product_id or quantity == 0 or at <= state.cleared_at or at <= state.removed.get(product_id, -1):
+            continue
+        line = state.lines.get(product_id)
+        if line is None:
+            if len(state.lines) >= LINES_LIMIT:
+                continue
+            state.lines[product_id] = Line(quantity, product.price, product.name, at)
+        else:
+            line.quantity = min(line.quantity + quantity, QUANTITY_LIMIT)
+            if at >= line.at:
+                line.price = product.price if product.price is not None else line.price
+                line.name = product.name or line.name
+                line.at = at
+        changed = True
+    return changed
+
+
+def _remove(state: CustomerState, properties: Properties, at: EventTime) -> bool:
+    changed = False
+    for product in _products(properties):
+        product_id = product_id_of(product)
+        line = state.lines.get(product_id) if product_id else None
+        if product_id is None or at <= state.cleared_at:
+            continue
+        if line is not None and product.quantity is not None and line.quantity > _quantity(product):
+            line.quantity -= _quantity(product)
+            line.at = max(line.at, at)
+            changed = True
+        elif line is None or line.at <= at:
+            changed |= _drop(state, product_id, at)
+    return changed
+
+
+def _overwrite(state: CustomerState, properties: Properties, at: EventTime) -> bool:
+    """A snapshot counts only when it is newer than all that is known. One that names no products says nothing."""
+    if properties.products is None or at <= max(state.cleared_at, state.version):
+        return False
+    before = {product_id: (line.quantity, line.price) for product_id, line in state.lines.items()}
+    state.lines = {}
+    for product in properties.products[:LINES_LIMIT]:
+        product_id = product_id_of(product)
+        if product_id and (quantity := _quantity(product)):
+            state.lines[product_id] = Line(quantity, product.price, product.name, at)
+    state.cleared_at = at
+    return before != {product_id: (line.quantity, line.price) for product_id, line in state.lines.items()}
+
+
+def _order(state: CustomerState, properties: Properties, at: EventTime) -> bool:
+    """What was bought leaves the cart: the products that the order names, or everything when it names none."""
+    state.order_mark = max(state.order_mark, at)
+    bought = [product_id for product in _products(properties) if (product_id := product_id_of(product))]
+    if bought:
+        dropped = [_drop(state, product_id, at) for product_id in bought if _older(state, product_id, at)]
+        return any(dropped)
+    state.cleared_at = max(state.cleared_at, at)
+    gone = [product_id for product_id, line in state.lines.items() if line.at <= at]
+    for product_id in gone:
+        del state.lines[product_id]
+    return bool(gone)
+
+
+def _older(state: CustomerState, product_id: str, at: EventTime) -> bool:
+    line = state.lines.get(product_id)
+    return line is None or line.at <= at
+
+
+def _drop(state: CustomerState, product_id: str, at: EventTime) -> bool:
+    state.removed[product_id] = max(at, state.removed.get(product_id, at))
+    if len(state.removed) > MARKS_LIMIT:
+        del state.removed[min(state.removed, key=lambda known: (state.removed[known], known))]
+    return state.lines.pop(product_id, None) is not None
+
+
+def _quantity(product: Product) -> int:
+    return 1 if product.quantity is None else max(0, min(product.quantity, QUANTITY_LIMIT))
+
+
+def join(state: CustomerState, other: CustomerState) -> bool:
+    """Bring in the cart of a customer who is the same person: the larger quantity per product, no line across a later mark."""
+    before = {product_id: line.quantity for product_id, line in state.lines.items()}
+    for product_id, at in other.removed.items():
+        state.removed[product_id] = max(at, state.removed.get(product_id, at))
+    state.cleared_at = max(state.cleared_at, other.cleared_at)
+    state.order_mark = max(state.order_mark, other.order_mark)
+    for product_id, line in other.lines.items():
+        mine = state.lines.get(product_id)
+        if mine is None or line.quantity > mine.quantity:
+            state.lines[product_id] = Line(line.quantity, line.price, line.name, max(line.at, mine.at if mine else line.at))
+    for product_id in [p for p, line in state.lines.items() if line.at <= max(state.cleared_at, state.removed.get(p, -1))]:
+        del state.lines[product_id]
+    state.currency = state.currency or other.currency
+    state.version = max(state.version, other.version)
+    return before != {product_id: line.quantity for product_id, line in state.lines.items()}

@@ -1,0 +1,73 @@
+"""Sessions as the runtime runs them."""
+
+from __future__ import annotations
+
+import msgspec
+
+from cartstream.errors import Refused
+from cartstream.events import avro, clicks, topics
+from cartstream.events.clicks import Action
+from cartstream.events.records import Customer, Handover, Merge
+from cartstream.events.times import DAY, SECOND, EventTime
+from cartstream.runtime.stage import Record, Step
+from cartstream.sessions.settings import SessionsSettings
+from cartstream.sessions.state import CustomerState
+from cartstream.sessions.step import SERVICE, ClickEvent, Event, SessionRules, step, wake
+
+_JSON = ord("{")
+
+
+class SessionsStage:
+    """Reads the identified clickstream, writes activity."""
+
+    name = SERVICE
+    source = topics.IDENTIFIED
+    sinks = (topics.ACTIVITY,)
+
+    def __init__(self, settings: SessionsSettings) -> None:
+        self.rules = SessionRules(settings.session_gap_s * SECOND, settings.session_limit_s * SECOND, settings.keep_idle_days * DAY)
+        self.encode_state = msgspec.msgpack.Encoder().encode
+        self.decode_state = msgspec.msgpack.Decoder(CustomerState).decode
+
+    def decode(self, record: Record) -> Event:
+        raw = record.value
+        if not raw or raw[0] != _JSON:
+            return _control(raw)
+        if record.key is None:
+            raise Refused("missing_id", "an identified event without the customer as its key")
+        click = clicks.decode_click(raw)
+        return ClickEvent(
+            customer_id=record.key.decode(),
+            device_id=clicks.device_of(click.anonymous_id, click.user_id),
+            at=clicks.time_of(click.timestamp, raw),
+            message_id=clicks.message_id_of(click.message_id, raw),
+            action=_action(click),
+            click=click,
+            raw=raw,
+        )
+
+    def key_of(self, event: Event) -> str:
+        if isinstance(event, Merge):
+            return event.loser
+        return event.survivor if isinstance(event, Handover) else event.customer_id
+
+    def step(self, state: CustomerState | None, event: Event, watermark: EventTime) -> Step[CustomerState]:
+        return step(state, event, watermark, self.rules)
+
+    def wake(self, state: CustomerState, watermark: EventTime) -> Step[CustomerState]:
+        return wake(state, watermark, self.rules)
+
+
+def _action(click: clicks.Click) -> Action:
+    if click.type == "track":
+        return clicks.ACTIONS.get(click.event or "", Action.OTHER)
+    if click.type in ("page", "screen"):
+        return Action.PAGE
+    return Action.OTHER if click.type == "identify" else Action.SILENT
+
+
+def _control(raw: bytes) -> Event:
+    record = avro.codec().decode(raw)
+    if not isinstance(record, (Customer, Merge, Handover)):
+        raise Refused("wrong_schema", f"a {type(record).__name__} has no place on {topics.IDENTIFIED}")
+    return record

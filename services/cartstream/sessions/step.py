@@ -1,0 +1,234 @@
+"""The rules of sessions and carts, pure.
+
+Sources: Segment e-commerce spec v2 for the events; 30 minutes without activity (Snowplow, GA) for sessions; the larger
+quantity wins when two carts join (commercetools), since that is safe to repeat.
+"""
+
+from __future__ import annotations
+
+from dataclasses import dataclass
+from typing import Any
+
+import msgspec
+
+from cartstream.events import topics
+from cartstream.events.clicks import Action, Click, Properties
+from cartstream.events.read_model import Guard
+from cartstream.events.read_model import encode as encode_guard
+from cartstream.events.records import Activity, Customer, ExitHint, Handover, Merge, make_id
+from cartstream.events.times import EventTime
+from cartstream.runtime.stage import Output, Step
+from cartstream.sessions import cart
+from cartstream.sessions.state import VIEWED_LIMIT, CustomerState, Visit
+
+SERVICE = "sessions"
+_NO_PROPERTIES = Properties()
+
+
+@dataclass(frozen=True, slots=True)
+class SessionRules:
+    """All in milliseconds of event time."""
+
+    gap: EventTime
+    limit: EventTime
+    keep: EventTime
+
+
+class ClickEvent(msgspec.Struct, gc=False):
+    """A click of a known customer. `raw` is what to pass on if the customer turns out to be merged."""
+
+    customer_id: str
+    device_id: str
+    at: EventTime
+    message_id: str
+    action: Action
+    click: Click
+    raw: bytes
+
+
+Event = ClickEvent | Customer | Merge | Handover
+
+
+def step(state: CustomerState | None, event: Event, watermark: EventTime, rules: SessionRules) -> Step[CustomerState]:
+    """Apply one record of a customer.
+
+    A late event (one whose session would already be over) neither opens nor stretches a session; it still corrects the cart.
+    """
+    if isinstance(event, ClickEvent):
+        if state is None:
+            state = CustomerState(event.customer_id)
+        elif state.merged_into is not None:
+            return _keep(state, rules, [Output(topics.IDENTIFIED, state.merged_into, event.raw)])
+        return _click(state, event, watermark, rules)
+    if isinstance(event, Merge):
+        return _hand_over(state or CustomerState(event.loser), event, rules)
+    if isinstance(event, Handover):
+        return _receive(state or CustomerState(event.survivor), event, rules)
+    state = state or CustomerState(event.customer_id)
+    if state.merged_into is not None:
+        moved = msgspec.structs.replace(event, customer_id=state.merged_into)
+        return _keep(state, rules, [Output(topics.IDENTIFIED, state.merged_into, moved)])
+    return _keep(state, rules, [Output(topics.ACTIVITY, event.customer_id, event)])
+
+
+def wake(state: CustomerState, watermark: EventTime, rules: SessionRules) -> Step[CustomerState]:
+    """End the sessions that are over, and forget a customer who has been silent for long."""
+    outputs = []
+    for ends_at, device_id in sorted((_ends_at(visit, rules), device_id) for device_id, visit in state.visits.items()):
+        if ends_at <= watermark:
+            outputs.append(_end(state, device_id, ends_at))
+    if not state.visits and state.last_activity + rules.keep <= watermark:
+        return Step(None, outputs)
+    return _keep(state, rules, outputs)
+
+
+def _click(state: CustomerState, event: ClickEvent, watermark: EventTime, rules: SessionRules) -> Step[CustomerState]:
+    if not state.first_time(event.message_id):
+        return Step(state, wake_at=_next_wake(state, rules), outcomes=[("record", "duplicate")])
+    outputs: list[Output] = []
+    if event.action is Action.SILENT:
+        return _keep(state, rules, [])
+    late = event.at + rules.gap <= watermark and not _open_at(state, event, rules)
+    if not late:
+        _visit(state, event, rules, outputs)
+        if event.at > state.last_activity:
+            state.last_activity = event.at
+    if event.action > Action.VIEW:
+        return _shop(state, event, late, outputs, rules)
+    return Step(state, outputs, _next_wake(state, rules), outcomes=_LATE if late else _ON_TIME)
+
+
+_LATE = [("record", "late")]
+_ON_TIME: list[tuple[str, str]] = []
+
+
+def _open_at(state: CustomerState, event: ClickEvent, rules: SessionRules) -> bool:
+    """The device's open session takes the event."""
+    visit = state.visits.get(event.device_id)
+    return visit is not None and visit.started_at - rules.gap <= event.at <= visit.last_at + rules.gap
+
+
+def _visit(state: CustomerState, event: ClickEvent, rules: SessionRules, outputs: list[Output]) -> None:
+    at, device_id = event.at, event.device_id
+    visit = state.visits.get(device_id)
+    if visit is not None and (at > visit.last_at + rules.gap or at >= visit.started_at + rules.limit):
+        outputs.append(_end(state, device_id, min(_ends_at(visit, rules), at)))
+        visit = None
+    if visit is None:
+        visit = state.visits[device_id] = Visit(make_id("session", device_id, at), at, at)
+        outputs.append(_activity(state, "session_started", f"{visit.session_id}:started", at, device_id))
+    visit.events += 1
+    if at > visit.last_at:
+        visit.last_at = at
+    if event.action is Action.PAGE:
+        visit.page_views += 1
+    elif event.action is Action.VIEW:
+        product_id = cart.product_id_of(event.click.properties or _NO_PROPERTIES)
+        if product_id:
+            visit.viewed = [*(known for known in visit.viewed if known != product_id), product_id][-VIEWED_LIMIT:]
+    elif event.action is Action.ORDER:
+        visit.orders += 1
+
+
+def _shop(state: CustomerState, event: ClickEvent, late: bool, outputs: list[Output], rules: SessionRules) -> Step[CustomerState]:
+    """Carts, checkouts, orders and exit hints."""
+    properties = event.click.properties or _NO_PROPERTIES
+    changed = cart.apply(state, event.action, properties, event.at)
+    kind: str | None = None
+    details: dict[str, Any] = {}
+    if event.action is Action.ORDER:
+        state.checkout_at = 0
+        kind, details = "order_placed", {"order": cart.order_of(properties)}
+    elif event.action is Action.CHECKOUT:
+        kind = "checkout_started" if state.checkout_at <= state.order_mark else None
+        state.checkout_at = max(state.checkout_at, event.at)
+    elif event.action is Action.EXIT and not late:
+        kind, details = (
+            "exit_signal",
+            {"exit": ExitHint(properties.trigger or "unknown", properties.dwell_ms, properties.scroll_pct)},
+        )
+    elif changed:
+        kind = "cart_updated" if state.lines else "cart_emptied"
+    if kind is not None:
+        outputs.append(_activity(state, kind, f"{event.message_id}:{kind}", event.at, event.device_id, **details))
+    outcomes = [("record", "late")] if late else []
+    guarded = changed or event.action is Action.ORDER
+    return Step(state, outputs, _next_wake(state, rules), _guard(state) if guarded else None, outcomes=outcomes)
+
+
+def _hand_over(state: CustomerState, event: Merge, rules: SessionRules) -> Step[CustomerState]:
+    """The loser's sessions and cart go to the survivor; what stays is a tombstone that forwards."""
+    if state.merged_into is not None:
+        return _keep(state, rules, [])
+    handover = Handover(SERVICE, event.loser, event.survivor, event.at, msgspec.msgpack.encode(state))
+    outputs = [Output(topics.ACTIVITY, event.loser, event), Output(topics.IDENTIFIED, event.survivor, handover)]
+    last = max(state.last_activity, event.at)
+    tombstone = CustomerState(event.loser, last_activity=last, order_mark=state.order_mark, merged_into=event.survivor)
+    return _keep(tombstone, rules, outputs, _guard(tombstone))
+
+
+def _receive(state: CustomerState, event: Handover, rules: SessionRules) -> Step[CustomerState]:
+    if event.service != SERVICE:
+        return _keep(state, rules, [])
+    if state.merged_into is not None:
+        moved = msgspec.structs.replace(event, survivor=state.merged_into)
+        return _keep(state, rules, [Output(topics.IDENTIFIED, state.merged_into, moved)])
+    other = msgspec.msgpack.decode(event.state, type=CustomerState)
+    for device_id, visit in other.visits.items():
+        mine = state.visits.get(device_id)
+        state.visits[device_id] = visit if mine is None or visit.events > mine.events else mine
+    state.last_activity = max(state.last_activity, other.last_activity)
+    state.checkout_at = max(state.checkout_at, other.checkout_at)
+    state.absorb_seen(other.seen)
+    outputs = []
+    if cart.join(state, other):
+        at = max(event.at, state.last_activity)
+        kind = "cart_updated" if state.lines else "cart_emptied"
+        outputs.append(_activity(state, kind, make_id(kind, event.loser, event.survivor, event.at), at, None))
+    return _keep(state, rules, outputs, _guard(state))
+
+
+def _keep(
+    state: CustomerState, rules: SessionRules, outputs: list[Output], read_model: tuple[str, bytes] | None = None
+) -> Step[CustomerState]:
+    return Step(state, outputs, _next_wake(state, rules), read_model)
+
+
+def _next_wake(state: CustomerState, rules: SessionRules) -> EventTime:
+    if state.visits:
+        return min([_ends_at(visit, rules) for visit in state.visits.values()])
+    return state.last_activity + rules.keep
+
+
+def _ends_at(visit: Visit, rules: SessionRules) -> EventTime:
+    """From here on no event can belong to the session any more."""
+    return min(visit.last_at + rules.gap, visit.started_at + rules.limit)
+
+
+def _end(state: CustomerState, device_id: str, at: EventTime) -> Output:
+    visit = state.visits[device_id]
+    output = _activity(state, "session_ended", f"{visit.session_id}:ended", at, device_id)
+    del state.visits[device_id]
+    return output
+
+
+def _activity(state: CustomerState, kind: str, id: str, at: EventTime, device_id: str | None, **details: Any) -> Output:
+    visit = state.visits.get(device_id) if device_id else None
+    facts = visit.facts(device_id) if visit and device_id else None
+    activity = Activity(
+        id,
+        kind,
+        state.customer_id,
+        at,
+        max(at if kind != "session_ended" else 0, state.last_activity),
+        device_id,
+        facts,
+        state.cart(),
+        **details,
+    )
+    return Output(topics.ACTIVITY, state.customer_id, activity)
+
+
+def _guard(state: CustomerState) -> tuple[str, bytes]:
+    guard = Guard(state.order_mark, state.version, not state.lines, state.merged_into)
+    return f"guard:{state.customer_id}", encode_guard(guard)
