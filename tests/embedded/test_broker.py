@@ -23,16 +23,17 @@ def broker() -> Iterator[EmbeddedBroker]:
         yield broker
 
 
-def member(broker: EmbeddedBroker, group: str = "readers", **more: object) -> Consumer:
+def member(broker: EmbeddedBroker, *, partition_ends: bool = False) -> Consumer:
     consumer = Consumer(
         {
             "bootstrap.servers": broker.address,
-            "group.id": group,
+            "group.id": "readers",
             "auto.offset.reset": "earliest",
             "enable.auto.commit": False,
             "partition.assignment.strategy": "cooperative-sticky",
             "heartbeat.interval.ms": 100,
-            **more,
+            "enable.partition.eof": partition_ends,
+            "session.timeout.ms": 1_500,
         }
     )
     consumer.subscribe(["clicks"])
@@ -91,7 +92,7 @@ def test_a_group_goes_on_from_what_it_committed(broker: EmbeddedBroker) -> None:
 def test_the_end_of_a_partition_is_an_event(broker: EmbeddedBroker) -> None:
     produce(broker.address, "clicks", [b"a"])
     ended: set[int | None] = set()
-    with closing(member(broker, **{"enable.partition.eof": True})) as consumer:
+    with closing(member(broker, partition_ends=True)) as consumer:
         deadline = time.monotonic() + WAIT_SECONDS
         while len(ended) < 7:
             assert time.monotonic() < deadline, ended

@@ -8,6 +8,7 @@ import pytest
 from confluent_kafka import Consumer, KafkaException, Producer, TopicPartition
 from redis import Redis
 
+from cartstream.embedded.child import free_port
 from tests.support import Missing, RealKafka
 from tests.support.kafka import on_java
 from tests.support.kafka.real import ADDRESS_VARIABLE
@@ -108,7 +109,8 @@ def test_a_node_that_cannot_start_is_an_error_with_its_log(kafka: RealKafka, mon
     if not kafka.pids:
         pytest.skip(f"Kafka at {kafka.address} is no process of this machine")
     taken = int(kafka.address.rpartition(":")[2])
-    monkeypatch.setattr(on_java, "free_port", lambda: taken)
+    ports = iter((taken, free_port()))
+    monkeypatch.setattr(on_java, "free_port", lambda: next(ports))
     cluster = on_java.JavaKafka()
     with closing(cluster), pytest.raises(RuntimeError, match="Kafka node 1 ended with 1:"):
         cluster.start()

@@ -21,6 +21,8 @@ class EmbeddedBroker:
 
     - Admin calls time out (there is no controller): topics come from here, or by themselves with
       `DEFAULT_PARTITIONS` when somebody first produces to them.
+    - A group that changes after its first assignment, or is empty and used again, waits for its members' session
+      timeout less a second: give consumers a `session.timeout.ms` of 2,000 or so (45,000 is the default).
     - A partition keeps its newest 5 MB or 100,000 records; a reader that lags further is reset by its
       `auto.offset.reset`. One produced batch over 5 MB is acknowledged and then read by nobody. Up to there the size
       is limited only by the clients: 1 MB by default, `message.max.bytes` for more.

@@ -12,8 +12,7 @@ from types import TracebackType
 from typing import Self
 
 from redis import Redis
-from redis.exceptions import BusyLoadingError
-from redis.exceptions import ConnectionError as RedisConnectionError
+from redis.exceptions import RedisError
 
 from cartstream.embedded.child import HOST, end, ended_within, free_port
 from cartstream.errors import Unavailable
@@ -42,7 +41,7 @@ def system_server() -> Path | None:
 class EmbeddedRedis:
     """A redis-server of our own on loopback: `with EmbeddedRedis() as redis: redis.url`.
 
-    It answers PING once the block is entered, and is stopped by its process id at the end. It is a session leader, so
+    It answers once the block is entered, and is stopped by its process id at the end. It is a session leader, so
     a Ctrl-C in the terminal reaches its users first. Without `directory` all it kept goes with it; with one (and
     `append_only`, fsync every second) a later server on the same directory, and if wanted `port`, goes on from there.
     Raises Unavailable if there is no server to run, or it does not answer within 10 s.
@@ -100,26 +99,31 @@ class EmbeddedRedis:
             if self._answers(server, directory, port):
                 self._port = port
                 return
-        log = (directory / LOG_FILE).read_text(errors="replace").splitlines()
-        raise Unavailable(f"{server} does not start: {log[-1] if log else 'it wrote no log'}")
+        raise Unavailable(f"{server} does not start: {_last_words(directory / LOG_FILE)}")
 
     def _answers(self, server: Path, directory: Path, port: int) -> bool:
-        """Start it and wait for PING; False if it ends before (somebody else may have taken the port)."""
-        self._process = subprocess.Popen(  # noqa: S603
-            [str(server), *self._arguments(directory, port)],
-            stdin=subprocess.DEVNULL,
-            stdout=subprocess.DEVNULL,
-            stderr=subprocess.DEVNULL,
-            start_new_session=True,
-        )
+        """Start it and wait until it answers; False if it ends before (somebody else may have taken the port)."""
+        self._process = self._launch(server, directory, port)
         deadline = time.monotonic() + START_SECONDS
         with Redis(host=HOST, port=port) as client:
-            while not _pings(client):
+            while not _answers_as(client, self._process.pid):
                 if ended_within(self._process, POLL_SECONDS):
                     return False
                 if time.monotonic() > deadline:
-                    raise Unavailable(f"{server} on {HOST}:{port} does not answer PING within {START_SECONDS:.0f} s")
-        return not ended_within(self._process, 0)
+                    raise Unavailable(f"{server} on {HOST}:{port} does not answer within {START_SECONDS:.0f} s")
+        return True
+
+    def _launch(self, server: Path, directory: Path, port: int) -> subprocess.Popen[bytes]:
+        try:
+            return subprocess.Popen(  # noqa: S603
+                [str(server), *self._arguments(directory, port)],
+                stdin=subprocess.DEVNULL,
+                stdout=subprocess.DEVNULL,
+                stderr=subprocess.DEVNULL,
+                start_new_session=True,
+            )
+        except OSError as refused:
+            raise Unavailable(f"{server} does not start: {refused.strerror}") from refused
 
     def _arguments(self, directory: Path, port: int) -> list[str]:
         settings = {
@@ -142,8 +146,14 @@ class EmbeddedRedis:
             self._temporary, self._directory = None, None
 
 
-def _pings(client: Redis) -> bool:
+def _answers_as(client: Redis, pid: int) -> bool:
+    """Whether this very server answers, and not another one that has the port, and whether it has loaded its file."""
     try:
-        return bool(client.ping())
-    except (RedisConnectionError, BusyLoadingError):
+        return client.ping() is True and client.info("server")["process_id"] == pid
+    except RedisError:
         return False
+
+
+def _last_words(log: Path) -> str:
+    lines = log.read_text(errors="replace").splitlines() if log.exists() else []
+    return lines[-1] if lines else "it wrote no log"

@@ -14,7 +14,7 @@ class GivenKafka:
         self.address = address
 
     def start(self) -> None:
-        wait_for_brokers(self.address, 1)
+        wait_for_brokers(self.address)
 
     def stop(self) -> None:
         raise RuntimeError(f"Kafka at {self.address} was given from outside: tests may not stop it")

@@ -4,18 +4,17 @@ from __future__ import annotations
 
 import os
 
-from docker.errors import DockerException
+from docker.errors import DockerException  # type: ignore[import-untyped]
 from testcontainers.core.container import DockerContainer
 from testcontainers.core.docker_client import DockerClient
 
 from cartstream.embedded.child import free_port
-from tests.support.kafka.answer import wait_for_brokers
+from tests.support.kafka.answer import new_cluster_id, wait_for_brokers
 from tests.support.kafka.settings import broker_settings
 from tests.support.missing import Missing
 
 IMAGE_VARIABLE = "CARTSTREAM_TEST_KAFKA_IMAGE"
 DEFAULT_IMAGE = "apache/kafka:4.1.0"
-CLUSTER_ID = "Y2FydHN0cmVhbS10ZXN0cw"
 CONTROLLER_PORT = 9093
 INSIDE_PORT = 9094
 
@@ -39,6 +38,7 @@ class DockerKafka:
         host, port = docker_host(), free_port()
         self.address = f"{host}:{port}"
         self._started = False
+        self._cluster_id = new_cluster_id()
         self._container = DockerContainer(os.environ.get(IMAGE_VARIABLE, DEFAULT_IMAGE)).with_bind_ports(port, port)
         settings = broker_settings(1) | {
             "node.id": "1",
@@ -47,7 +47,7 @@ class DockerKafka:
             "advertised.listeners": f"PLAINTEXT://{self.address},INSIDE://localhost:{INSIDE_PORT}",
             "inter.broker.listener.name": "INSIDE",
         }
-        self._container.with_env("CLUSTER_ID", CLUSTER_ID)
+        self._container.with_env("CLUSTER_ID", self._cluster_id)
         for name, setting in settings.items():
             self._container.with_env("KAFKA_" + name.upper().replace(".", "_"), setting)
 
@@ -56,7 +56,7 @@ class DockerKafka:
             self._container.get_wrapped_container().start()
         else:
             self._create()
-        wait_for_brokers(self.address, 1)
+        wait_for_brokers(self.address, cluster_id=self._cluster_id)
 
     def stop(self) -> None:
         self._container.get_wrapped_container().stop()

@@ -7,11 +7,10 @@ import tempfile
 from pathlib import Path
 
 from cartstream.embedded.child import HOST, end, free_port
-from tests.support.kafka.answer import wait_for_brokers
+from tests.support.kafka.answer import new_cluster_id, wait_for_brokers
 from tests.support.kafka.jars import HERE, jars, java
 from tests.support.kafka.settings import broker_settings
 
-CLUSTER_ID = "Y2FydHN0cmVhbS10ZXN0cw"
 LOG_FILE = "node.log"
 HEAP = "-Xmx1g"
 STOP_SECONDS = 30.0
@@ -25,6 +24,7 @@ class JavaKafka:
         self._java = [java(), HEAP, "-cp", classpath, f"-Dlog4j2.configurationFile={HERE / 'log4j2.properties'}"]
         self._directory = tempfile.TemporaryDirectory(prefix="cartstream-kafka-")
         self._homes = [Path(self._directory.name) / str(node) for node in range(1, nodes + 1)]
+        self._cluster_id = new_cluster_id()
         self._processes: list[subprocess.Popen[bytes]] = []
         ports = [free_port() for _ in self._homes]
         self.address = ",".join(f"{HOST}:{port}" for port in ports)
@@ -37,7 +37,7 @@ class JavaKafka:
     def start(self) -> None:
         self._processes = [self._launch(home) for home in self._homes]
         try:
-            wait_for_brokers(self.address, len(self._homes), self._raise_if_ended)
+            wait_for_brokers(self.address, len(self._homes), self._cluster_id, self._raise_if_ended)
         except BaseException:
             self.stop()
             raise
@@ -71,7 +71,7 @@ class JavaKafka:
     def _launch(self, home: Path) -> subprocess.Popen[bytes]:
         properties = str(home / "server.properties")
         if not (home / "records").exists():
-            tool = ["kafka.tools.StorageTool", "format", "--cluster-id", CLUSTER_ID, "--config", properties]
+            tool = ["kafka.tools.StorageTool", "format", "--cluster-id", self._cluster_id, "--config", properties]
             subprocess.run([*self._java, *tool], check=True, capture_output=True)
         with (home / LOG_FILE).open("ab") as log:
             return subprocess.Popen(

@@ -7,7 +7,8 @@ from collections.abc import Callable, Mapping
 from types import TracebackType
 from typing import Self
 
-from confluent_kafka.admin import AdminClient, NewTopic
+from confluent_kafka.admin import AdminClient
+from confluent_kafka.cimpl import NewTopic
 
 from tests.support.kafka.given import GivenKafka
 from tests.support.kafka.in_docker import DockerKafka
@@ -70,8 +71,8 @@ class RealKafka:
     def create_topics(self, partitions: Mapping[str, int], config: Mapping[str, str] | None = None) -> None:
         """Create each topic with its number of partitions, and return once the brokers have."""
         topics = [NewTopic(name, count, config=dict(config or {})) for name, count in partitions.items()]
-        created = AdminClient({"bootstrap.servers": self.address}).create_topics(topics)
-        for future in created.values():
+        admin = AdminClient({"bootstrap.servers": self.address})
+        for future in admin.create_topics(topics).values():
             future.result(ADMIN_SECONDS)
 
     @property

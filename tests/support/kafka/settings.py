@@ -24,6 +24,9 @@ def broker_settings(nodes: int) -> dict[str, str]:
         "transaction.state.log.num.partitions": "4",
         "num.partitions": "4",
         "group.initial.rebalance.delay.ms": "0",
+        # A killed node may not register again before its old session has run out: 9 s by default.
+        "broker.session.timeout.ms": "4000",
+        "broker.heartbeat.interval.ms": "500",
         "message.max.bytes": str(MESSAGE_MAX_BYTES),
         "replica.fetch.max.bytes": str(MESSAGE_MAX_BYTES),
         "controller.listener.names": "CONTROLLER",

@@ -8,7 +8,7 @@ from typing import Protocol
 class KafkaSource(Protocol):
     """A Kafka that this process may use, and, unless it was given from outside, start and stop.
 
-    `start` returns once the brokers answer; after `stop` it may be called again, and address and records are as they were.
+    `start` returns once the brokers answer; after `stop` it may be called again: address and records are as before.
     """
 
     @property
