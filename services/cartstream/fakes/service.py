@@ -1,0 +1,87 @@
+"""The fake providers' process: `cartstream fakes`."""
+
+from __future__ import annotations
+
+import asyncio
+import signal
+import sys
+from collections.abc import AsyncIterator
+from contextlib import asynccontextmanager
+from dataclasses import asdict, dataclass
+
+import orjson
+from aiohttp import web
+
+from cartstream.errors import ConfigError
+from cartstream.fakes.failures import Failures
+from cartstream.fakes.http import Api
+from cartstream.fakes.inbox import Inbox
+from cartstream.fakes.settings import FakesSettings
+from cartstream.fakes.smtp import MailHandler, mail_server
+from cartstream.runtime import log
+from cartstream.runtime.settings import load
+
+
+@dataclass(frozen=True, slots=True)
+class Addresses:
+    """Where the providers are: `http` serves SMS (as CARTSTREAM_TWILIO_URL), push and control."""
+
+    smtp_host: str
+    smtp_port: int
+    http: str
+
+
+@dataclass(frozen=True, slots=True)
+class Fakes:
+    """Running providers, for tests in the same process."""
+
+    addresses: Addresses
+    inbox: Inbox
+    failures: Failures
+
+
+def run() -> int:
+    """Serve until SIGTERM or SIGINT. Prints one line of JSON with the addresses when ready."""
+    try:
+        settings = load(FakesSettings)
+    except ConfigError as error:
+        print(f"cartstream: {error}", file=sys.stderr)
+        return 2
+    log.configure(settings.log_level, settings.log_format, service="fakes")
+    try:
+        asyncio.run(_serve(settings))
+    except OSError as error:
+        print(f"cartstream: the fake providers cannot listen on {settings.fakes_host}: {error.strerror}", file=sys.stderr)
+        return 2
+    return 0
+
+
+async def _serve(settings: FakesSettings) -> None:
+    stop = asyncio.Event()
+    for number in (signal.SIGTERM, signal.SIGINT):
+        asyncio.get_running_loop().add_signal_handler(number, stop.set)
+    async with serving(settings) as fakes:
+        print(orjson.dumps(asdict(fakes.addresses)).decode(), flush=True)
+        await stop.wait()
+
+
+@asynccontextmanager
+async def serving(settings: FakesSettings) -> AsyncIterator[Fakes]:
+    """The providers, listening. Raises OSError."""
+    loop = asyncio.get_running_loop()
+    inbox, failures = Inbox(settings.fakes_keep), Failures()
+    api = Api(inbox, failures)
+    handler = MailHandler(inbox, failures)
+    mail = await loop.create_server(lambda: mail_server(handler), settings.fakes_host, settings.fakes_smtp_port)
+    runner = web.ServerRunner(web.Server(api.answer, access_log=None))
+    await runner.setup()
+    try:
+        site = web.TCPSite(runner, settings.fakes_host, settings.fakes_http_port, shutdown_timeout=1)
+        await site.start()
+        api.base_url = f"http://{settings.fakes_host}:{runner.addresses[0][1]}"
+        port = mail.sockets[0].getsockname()[1]
+        yield Fakes(Addresses(settings.fakes_host, port, api.base_url), inbox, failures)
+    finally:
+        failures.clear()
+        mail.close()
+        await runner.cleanup()

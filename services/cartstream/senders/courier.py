@@ -1,0 +1,300 @@
+"""One command's way: look, judge, render, claim, call, record. The ledger is written before the call and after it."""
+
+from __future__ import annotations
+
+import asyncio
+import random
+import time
+import uuid
+from collections.abc import Awaitable, Callable
+from dataclasses import dataclass, replace
+from typing import Any, TypeVar
+
+from redis.asyncio import Redis
+
+from cartstream.errors import Refused
+from cartstream.events.records import ChannelFailed, Command, Delivery, make_id
+from cartstream.runtime.clock import Clock
+from cartstream.runtime.log import logger
+from cartstream.runtime.metrics import SenderMetrics
+from cartstream.runtime.vault import AddressHash, Sealed, Vault
+from cartstream.senders.channel import Channel, Letter
+from cartstream.senders.contacts import Desk, Standing
+from cartstream.senders.guard import Stop, judge
+from cartstream.senders.ledger import Entry, Found, Ledger, Swap, real_ms
+from cartstream.senders.limits import Gate, Limiter
+from cartstream.senders.outcomes import Answer, Outcome
+from cartstream.senders.readiness import Readiness, insist
+from cartstream.senders.settings import SenderSettings
+
+T = TypeVar("T")
+_SHORTEST_WAIT_S = 0.02
+_LONGEST_THROTTLE_S = 60.0
+_DEAD = (Outcome.RECIPIENT_DEAD, Outcome.OPTED_OUT)
+_KINDS = {"email": "email", "sms": "phone", "push": "push"}
+_UNREACHABLE = ("bad_address", "unsafe_endpoint")
+
+
+@dataclass(slots=True)
+class Errand:
+    """A command under way. While `critical`, a call may be out: do not cancel. `paid` units were taken from the limiter."""
+
+    command: Command
+    critical: bool = False
+    paid: bool = False
+
+
+@dataclass(frozen=True, slots=True)
+class Done:
+    """What goes out when a command is finished. `fault` is what the dead-letter topic is told, if it goes there."""
+
+    delivery: Delivery
+    channel_failed: ChannelFailed | None = None
+    fault: Refused | None = None
+
+
+@dataclass(frozen=True, slots=True)
+class Wait:
+    """Try again after so many real seconds; 0 is at once, without giving up the place."""
+
+    seconds: float
+
+
+@dataclass(frozen=True, slots=True)
+class Case:
+    """A command with what was found about it at one moment."""
+
+    command: Command
+    standing: Standing
+    found: Found
+
+
+@dataclass(frozen=True, slots=True)
+class Ports:
+    """What a courier works with."""
+
+    redis: Redis
+    desk: Desk
+    ledger: Ledger
+    limiter: Limiter
+    gate: Gate
+    vault: Vault
+    hash: AddressHash
+    clock: Clock
+    metrics: SenderMetrics
+    readiness: Readiness
+
+
+class Courier:
+    def __init__(self, channel: Channel, ports: Ports, settings: SenderSettings) -> None:
+        self._channel, self._ports, self._settings = channel, ports, settings
+        self._slots = asyncio.Semaphore(channel.in_flight)
+        self._settle_ms = (settings.send_timeout_s + settings.send_settle_s) * 1000
+
+    async def carry(self, errand: Errand) -> Done:
+        """Until it is done. May be cancelled while not `errand.critical`. A waiting command holds no slot."""
+        while True:
+            async with self._slots:
+                step = await self._hold_slot(errand)
+            if isinstance(step, Done):
+                return step
+            await asyncio.sleep(step.seconds)
+
+    async def _hold_slot(self, errand: Errand) -> Done | Wait:
+        while True:
+            await self._ports.gate.passed()
+            try:
+                step = await self._attempt(errand)
+            finally:
+                self._ports.gate.released()
+            if isinstance(step, Done) or step.seconds > 0:
+                return step
+
+    async def _attempt(self, errand: Errand) -> Done | Wait:
+        command = errand.command
+        standing = await self._insist(lambda: self._ports.desk.look(command))
+        case = Case(command, standing, Found.of(standing.entry))
+        met = await self._from_ledger(case)
+        if met is not None:
+            return met
+        sealed = judge(command, standing, self._ports.clock.now())
+        if isinstance(sealed, Stop):
+            return await self._stop(case, sealed.status, sealed.reason)
+        try:
+            address = self._ports.vault.open(_KINDS[self._channel.name], sealed)
+            gone = self._known_dead(standing, address)
+            if gone is not None:
+                return await self._stop(case, "unreachable", gone)
+            message = self._channel.render(self._letter(case, address))
+        except (Refused, Sealed) as error:
+            return await self._refuse(case, error)
+        if not errand.paid and await self._pay(errand, message):
+            return Wait(0)
+        return await self._call(errand, case, message, address)
+
+    async def _from_ledger(self, case: Case) -> Done | Wait | None:
+        """What an earlier try left: the end of it, a call that may still be answered, or nothing that stands in the way."""
+        entry = case.found.entry
+        if entry is None or entry.state == "open":
+            return None
+        if entry.state == "final":
+            return _done(case, entry)
+        left = entry.written_at + self._settle_ms - real_ms()
+        if left > 0:
+            return Wait(min(left / 1000, 1.0))
+        if self._channel.at_least_once:
+            return None
+        return await self._finish(case, "ambiguous", "interrupted")
+
+    async def _pay(self, errand: Errand, message: Any) -> bool:
+        """True if it took time, so that the customer must be looked at again."""
+        wait = await self._insist(lambda: self._ports.limiter.take(self._channel.cost(message)))
+        errand.paid = True
+        if wait > 0:
+            await asyncio.sleep(wait)
+        return wait > 0
+
+    async def _call(self, errand: Errand, case: Case, message: Any, address: str) -> Done | Wait:
+        if self._ports.gate.closed:
+            return Wait(0)
+        intent = Entry("intent", uuid.uuid4().hex, real_ms(), case.found.attempts + 1, case.found.unsure)
+        errand.critical = True
+        try:
+            claimed = await self._swap(case, intent)
+            if claimed is None:
+                return Wait(0)
+            errand.paid = False
+            answer = await self._timed(message)
+            return await self._settle(replace(case, found=claimed), answer, address)
+        finally:
+            errand.critical = False
+
+    async def _timed(self, message: Any) -> Answer:
+        metrics, began = self._ports.metrics, time.perf_counter()
+        metrics.in_flight.inc()
+        try:
+            return await self._channel.send(message)
+        finally:
+            metrics.in_flight.dec()
+            metrics.send_seconds.observe(time.perf_counter() - began)
+
+    async def _settle(self, case: Case, answer: Answer, address: str) -> Done | Wait:
+        outcome, ports, command = answer.outcome, self._ports, case.command
+        if not answer.known:
+            ports.metrics.unknown_codes.inc()
+            logger().warning("a provider code that no table names", code=answer.code, taken_as=outcome)
+        if outcome is not Outcome.CONFIG:
+            ports.gate.answered()
+            ports.readiness.right("provider")
+        if outcome is Outcome.OK:
+            self._observe(command)
+            return await self._finish(case, "accepted", None, answer.provider_id)
+        if outcome in _DEAD:
+            await self._remember_dead(case.standing.customer_id, address, outcome)
+            return await self._finish(case, "failed", outcome)
+        if outcome is Outcome.CONTENT:
+            logger().error("the provider refuses the message", template=command.template, code=answer.code)
+            return await self._finish(case, "failed", outcome)
+        if outcome is Outcome.AMBIGUOUS and not self._channel.at_least_once:
+            return await self._finish(case, "ambiguous", "no_answer")
+        return await self._later(case, answer)
+
+    async def _later(self, case: Case, answer: Answer) -> Wait:
+        """The call is surely over: say so, so that a crash while waiting is not ambiguous."""
+        ports, outcome, attempts = self._ports, answer.outcome, case.found.attempts
+        unsure = outcome is Outcome.AMBIGUOUS or (case.found.entry is not None and case.found.entry.unsure)
+        await self._swap(case, Entry("open", uuid.uuid4().hex, real_ms(), attempts, unsure, reason=outcome))
+        ports.metrics.retries(case.command.channel, outcome).inc()
+        backoff = self._backoff(attempts)
+        if outcome is Outcome.THROTTLED:
+            pause = answer.retry_after_s or min(backoff, _LONGEST_THROTTLE_S)
+            logger().warning("the provider asks to slow down", code=answer.code, seconds=round(pause, 1))
+            ports.gate.close_for(pause)
+            return Wait(0)
+        if outcome is Outcome.CONFIG:
+            ports.gate.halt(self._settings.send_halt_retry_s)
+            ports.readiness.wrong("provider", f"answers {answer.code}: the sender's settings or account are wrong")
+            return Wait(_SHORTEST_WAIT_S)
+        return Wait(max(backoff, answer.retry_after_s or 0.0))
+
+    def _backoff(self, attempts: int) -> float:
+        """Exponential with full jitter, in real seconds."""
+        most = min(self._settings.send_backoff_max_s, self._settings.send_backoff_s * 2 ** min(attempts - 1, 30))
+        return max(_SHORTEST_WAIT_S, random.uniform(0, most) / self._ports.clock.speed)
+
+    async def _refuse(self, case: Case, error: Refused | Sealed) -> Done | Wait:
+        reason = error.reason if isinstance(error, Refused) else "sealed"
+        logger().error("a message cannot be made", command=case.command.command_id, reason=reason, why=str(error))
+        return await self._stop(case, "unreachable" if reason in _UNREACHABLE else "failed", reason)
+
+    async def _stop(self, case: Case, status: str, reason: str | None) -> Done | Wait:
+        """Ends without a call now. If a lost answer lies behind, the message may be out all the same."""
+        if case.found.unsure:
+            return await self._finish(case, "ambiguous", reason or status)
+        entry = case.found.entry
+        return await self._finish(case, status, reason or (entry.reason if entry else None))
+
+    async def _finish(self, case: Case, status: str, reason: str | None, provider_id: str | None = None) -> Done | Wait:
+        """Write the end into the ledger. If somebody else changed the entry, look again; what was accepted stays accepted."""
+        now = self._ports.clock.now()
+        final = Entry("final", uuid.uuid4().hex, real_ms(), case.found.attempts, False, now, status, reason, provider_id)
+        if await self._swap(case, final, force=status == "accepted") is None:
+            return Wait(0)
+        return _done(case, final)
+
+    async def _swap(self, case: Case, entry: Entry, force: bool = False) -> Found | None:
+        left_s = max(0, case.command.expires_at - self._ports.clock.now()) / 1000 / self._ports.clock.speed
+        ttl_s = int(left_s) + self._settings.ledger_hours * 3_600
+        change = Swap(case.command.command_id, case.found.raw, entry, ttl_s, force)
+        return await self._insist(lambda: self._ports.ledger.swap(change))
+
+    def _letter(self, case: Case, address: str) -> Letter:
+        command, contact = case.command, case.standing.contact
+        left_s = (command.expires_at - self._ports.clock.now()) / 1000
+        locale = command.locale or (contact.locale if contact else None)
+        return Letter(command, case.standing.customer_id, address, locale, int(left_s))
+
+    def _known_dead(self, standing: Standing, address: str) -> str | None:
+        """Why this very address is no longer written to; a new address of the same customer is."""
+        if standing.dead is None:
+            return None
+        reason, _, hashed = standing.dead.decode().partition(" ")
+        return reason if hashed == self._ports.hash(self._channel.name, address) else None
+
+    async def _remember_dead(self, customer_id: str, address: str, outcome: Outcome) -> None:
+        key = self._ports.ledger.dead_key(customer_id)
+        value = f"{outcome} {self._ports.hash(self._channel.name, address)}"
+        await self._insist(lambda: self._ports.redis.set(key, value, ex=self._settings.dead_days * 86_400))
+
+    def _observe(self, command: Command) -> None:
+        clock, metrics = self._ports.clock, self._ports.metrics
+        metrics.command_age.observe(max(0.0, (clock.now() - command.at) / 1000 / clock.speed))
+        if command.cause_at > 0:
+            seconds = (clock.now() - command.cause_at) / 1000 / clock.speed
+            metrics.end_to_end(command.channel, command.journey).observe(max(0.0, seconds))
+
+    async def _insist(self, call: Callable[[], Awaitable[T]]) -> T:
+        return await insist("redis", self._ports.readiness, call)
+
+
+def _done(case: Case, entry: Entry) -> Done:
+    """Depends on the ledger entry alone, so that a repeat after a crash gives the same records."""
+    command, reason = case.command, entry.reason
+    delivery = Delivery(
+        id=make_id("delivery", command.command_id),
+        command_id=command.command_id,
+        customer_id=command.customer_id,
+        channel=command.channel,
+        journey=command.journey,
+        step=command.step,
+        at=entry.at,
+        status=entry.status,
+        reason=reason,
+        provider_id=entry.provider_id,
+        attempts=entry.attempts,
+    )
+    if entry.status != "failed" or reason is None:
+        return Done(delivery)
+    if reason in _DEAD:
+        return Done(delivery, ChannelFailed(case.standing.customer_id, command.channel, str(reason), entry.at))
+    return Done(delivery, fault=Refused(reason, f"the message of template {command.template!r} cannot be sent"))

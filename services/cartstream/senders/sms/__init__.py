@@ -1,0 +1,1 @@
+"""SMS over a Twilio-compatible HTTP API."""
