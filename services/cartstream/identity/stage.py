@@ -47,7 +47,7 @@ class IdentityStage:
 
     name = "identity"
     source = topics.CLICKSTREAM
-    sinks = (topics.IDENTIFIED,)
+    sinks: tuple[str, ...] = (topics.IDENTIFIED,)
 
     def __init__(self, settings: IdentitySettings, directory: Directory, clock: Clock | None) -> None:
         self.lateness_ms = settings.lateness_ms

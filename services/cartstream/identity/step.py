@@ -55,6 +55,7 @@ def _customer_of(state: DeviceState, event: IdentityEvent) -> str:
 
 
 def _learn(state: DeviceState, event: IdentityEvent, linked: Linked) -> Step[DeviceState]:
+    home = state.customer_id
     for merge in linked.merges:
         state.links = {name: merge.survivor if owner == merge.loser else owner for name, owner in state.links.items()}
     for identifier in event.identifiers or ():
@@ -77,5 +78,7 @@ def _learn(state: DeviceState, event: IdentityEvent, linked: Linked) -> Step[Dev
             Output(topics.CUSTOMERS, linked.customer_id, linked.customer),
             Output(topics.IDENTIFIED, linked.customer_id, linked.customer),
         ]
-    outputs.append(Output(topics.IDENTIFIED, linked.customer_id, event.forward))
+    # Where the device's session is: a loser hands that over and then forwards, so the two arrive in order.
+    moved = any(merge.loser == home for merge in linked.merges)
+    outputs.append(Output(topics.IDENTIFIED, home if moved else linked.customer_id, event.forward))
     return Step(state, outputs, outcomes=outcomes)

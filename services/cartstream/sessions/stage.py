@@ -22,7 +22,7 @@ class SessionsStage:
 
     name = SERVICE
     source = topics.IDENTIFIED
-    sinks = (topics.ACTIVITY,)
+    sinks: tuple[str, ...] = (topics.ACTIVITY,)
 
     def __init__(self, settings: SessionsSettings) -> None:
         self.rules = SessionRules(settings.session_gap_s * SECOND, settings.session_limit_s * SECOND, settings.keep_idle_days * DAY)

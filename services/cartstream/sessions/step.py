@@ -176,7 +176,7 @@ def _receive(state: CustomerState, event: Handover, rules: SessionRules) -> Step
     other = msgspec.msgpack.decode(event.state, type=CustomerState)
     for device_id, visit in other.visits.items():
         mine = state.visits.get(device_id)
-        state.visits[device_id] = visit if mine is None or visit.events > mine.events else mine
+        state.visits[device_id] = visit if mine is None else _one_visit(visit, mine, rules)
     state.last_activity = max(state.last_activity, other.last_activity)
     state.checkout_at = max(state.checkout_at, other.checkout_at)
     state.absorb_seen(other.seen)
@@ -186,6 +186,20 @@ def _receive(state: CustomerState, event: Handover, rules: SessionRules) -> Step
         kind = "cart_updated" if state.lines else "cart_emptied"
         outputs.append(_activity(state, kind, make_id(kind, event.loser, event.survivor, event.at), at, None))
     return _keep(state, rules, outputs, _guard(state))
+
+
+def _one_visit(a: Visit, b: Visit, rules: SessionRules) -> Visit:
+    """A device has one session: what overtook the handover belongs to it, unless there was a gap between."""
+    first, second = sorted((a, b), key=lambda visit: (visit.started_at, visit.session_id))
+    if second.started_at > first.last_at + rules.gap:
+        return second
+    viewed = [*(product for product in first.viewed if product not in second.viewed), *second.viewed][-VIEWED_LIMIT:]
+    first.last_at = max(first.last_at, second.last_at)
+    first.events += second.events
+    first.orders += second.orders
+    first.page_views += second.page_views
+    first.viewed = viewed
+    return first
 
 
 def _keep(

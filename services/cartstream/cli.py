@@ -1,0 +1,88 @@
+"""`cartstream`: run a service, or all of them; replay a file; show the settings; make keys."""
+
+from __future__ import annotations
+
+import base64
+import os
+import secrets
+import sys
+
+import click
+
+from cartstream import __version__
+from cartstream.errors import CartstreamError, ConfigError
+
+SERVICES = ("identity", "sessions", "detection", "journeys", "email", "sms", "push", "insights")
+
+
+@click.group()
+@click.version_option(__version__, prog_name="cartstream")
+def cli() -> None:
+    """Streaming identity, sessions, carts and journeys: every message exactly once, never after the purchase."""
+
+
+@cli.command()
+@click.argument("service", type=click.Choice(SERVICES))
+def run(service: str) -> None:
+    """Run one service until SIGTERM. Settings come from CARTSTREAM_… (see `cartstream settings`)."""
+    raise SystemExit(start(service))
+
+
+def start(service: str) -> int:
+    if service == "identity":
+        from cartstream.identity.service import run as serve
+    elif service == "sessions":
+        from cartstream.sessions.service import run as serve
+    elif service == "detection":
+        from cartstream.detection.service import run as serve
+    elif service == "journeys":
+        from cartstream.journeys.service import run as serve
+    elif service == "insights":
+        from cartstream.insights.service import run as serve
+    else:
+        from cartstream.senders.service import run as send
+
+        return send(service)
+    return serve()
+
+
+@cli.command()
+def fakes() -> None:
+    """Run fake e-mail, SMS and push providers that keep what they get and fail on request."""
+    from cartstream.fakes.service import run as serve
+
+    raise SystemExit(serve())
+
+
+@cli.command()
+@click.option("--clickstream-partitions", type=int, help="also make the clickstream, with so many partitions")
+def topics(clickstream_partitions: int | None) -> None:
+    """Make the topics that are missing."""
+    from cartstream.runtime.kafka import ensure_topics
+    from cartstream.runtime.settings import Settings, load
+
+    settings = load(Settings)
+    ensure_topics(settings.brokers, settings.prefix, settings.partitions, settings.replication, clickstream_partitions)
+
+
+@cli.command()
+def keys() -> None:
+    """Print fresh secrets for CARTSTREAM_HASH_KEY and CARTSTREAM_VAULT_KEYS."""
+    click.echo(f"CARTSTREAM_HASH_KEY={secrets.token_urlsafe(32)}")
+    click.echo(f"CARTSTREAM_VAULT_KEYS=k1={base64.b64encode(os.urandom(32)).decode()}")
+
+
+def main() -> None:
+    """Errors are one line. Exit code 2: wrong configuration; 1: could not go on."""
+    try:
+        cli()
+    except ConfigError as error:
+        click.echo(f"cartstream: {error}", err=True)
+        sys.exit(2)
+    except CartstreamError as error:
+        click.echo(f"cartstream: {error}", err=True)
+        sys.exit(1)
+
+
+if __name__ == "__main__":
+    main()

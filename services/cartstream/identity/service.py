@@ -1,0 +1,23 @@
+"""`cartstream run identity`."""
+
+from __future__ import annotations
+
+from cartstream.identity.redis_directory import RedisDirectory
+from cartstream.identity.settings import IdentitySettings
+from cartstream.identity.stage import IdentityStage
+from cartstream.runtime.service import DAY_S, run_stage
+from cartstream.runtime.settings import load
+from cartstream.runtime.vault import Vault
+
+
+def run() -> int:
+    settings = load(IdentitySettings)
+    vault = Vault(settings.vault_keys.get_secret_value())
+    return run_stage(
+        "identity",
+        settings,
+        lambda clock, client: IdentityStage(
+            settings, RedisDirectory(client, settings.prefix, vault.seal, settings.directory_ttl_days * DAY_S), clock
+        ),
+        settings.idle_grace_ms,
+    )

@@ -1,0 +1,1 @@
+"""Replay: the whole pipeline on recorded events, without broker or Redis, on event time alone."""

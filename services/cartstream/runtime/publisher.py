@@ -1,0 +1,126 @@
+"""The producer of one stage: one Kafka transaction a round, carrying the outputs and the offsets that they came from."""
+
+from __future__ import annotations
+
+import os
+import threading
+import time
+from collections.abc import Iterator, Sequence
+from contextlib import contextmanager
+from typing import Any
+
+from confluent_kafka import KafkaError, KafkaException, Producer, TopicPartition
+
+from cartstream.errors import Fenced, Unavailable
+from cartstream.runtime.kafka import producer_config
+from cartstream.runtime.log import logger
+from cartstream.runtime.store import Wire
+
+STUCK_EXIT_CODE = 70
+_TAKEN_OVER = frozenset(
+    {
+        KafkaError.ILLEGAL_GENERATION,
+        KafkaError.UNKNOWN_MEMBER_ID,
+        KafkaError.FENCED_INSTANCE_ID,
+        KafkaError.REBALANCE_IN_PROGRESS,
+    }
+)
+
+
+class Publisher:
+    """Not thread-safe. `limit_s` bounds every call from outside: librdkafka does not keep all of its own limits. A call that
+    runs over ends the process; the next owner publishes the outbox.
+    """
+
+    def __init__(self, brokers: str, prefix: str, transactional_id: str, limit_s: float) -> None:
+        self._config = producer_config(brokers, transactional_id)
+        self._prefix = prefix
+        self._limit_s = limit_s
+        self._producer: Any = None
+        self._watchdog = _Watchdog()
+
+    def connect(self) -> None:
+        """Also ends a transaction that an earlier process of this id left open. Raises Unavailable."""
+        producer = Producer(self._config)
+        try:
+            with self._watchdog.limit("init_transactions", self._limit_s * 2):
+                producer.init_transactions(self._limit_s)
+        except KafkaException as error:
+            raise Unavailable(f"Kafka (transactions): {error.args[0].str()}") from error
+        self._producer = producer
+
+    def publish(self, outputs: Sequence[Wire], offsets: list[TopicPartition], group: Any) -> None:
+        """All or nothing. Raises Fenced when the group has given a partition away, Unavailable when it is to be tried again."""
+        if self._producer is None:
+            self.connect()
+        try:
+            self._producer.begin_transaction()
+            for output in outputs:
+                self._produce(output)
+            with self._watchdog.limit("send_offsets_to_transaction", self._limit_s * 2):
+                self._producer.send_offsets_to_transaction(offsets, group, self._limit_s)
+            with self._watchdog.limit("commit_transaction", self._limit_s * 2):
+                self._producer.commit_transaction(self._limit_s)
+        except KafkaException as error:
+            self._give_up(error.args[0])
+
+    def _produce(self, output: Wire) -> None:
+        headers = [(name, text.encode()) for name, text in output.headers.items()] if output.headers else None
+        while True:
+            try:
+                if output.partition >= 0:
+                    self._producer.produce(self._prefix + output.topic, output.value, output.key, output.partition, headers=headers)
+                elif headers is not None:
+                    self._producer.produce(self._prefix + output.topic, output.value, output.key, headers=headers)
+                else:
+                    self._producer.produce(self._prefix + output.topic, output.value, output.key)
+                return
+            except BufferError:
+                self._producer.poll(0.05)
+
+    def _give_up(self, error: Any) -> None:
+        logger().warning("transaction failed", error=error.name(), fatal=error.fatal(), abort=error.txn_requires_abort())
+        taken_over = error.code() in _TAKEN_OVER
+        if error.fatal():
+            self._producer = None
+        else:
+            self._abort()
+        if taken_over:
+            raise Fenced(f"the consumer group has moved on: {error.name()}")
+        raise Unavailable(f"Kafka (transaction): {error.str()}")
+
+    def _abort(self) -> None:
+        try:
+            with self._watchdog.limit("abort_transaction", self._limit_s * 2):
+                self._producer.abort_transaction(self._limit_s)
+        except KafkaException as error:
+            logger().warning("abort failed; a new producer takes over", error=error.args[0].name())
+            self._producer = None
+
+
+class _Watchdog:
+    """Ends the process when a call takes longer than it may."""
+
+    def __init__(self) -> None:
+        self._deadline: float | None = None
+        self._call = ""
+        self._thread: threading.Thread | None = None
+
+    @contextmanager
+    def limit(self, call: str, seconds: float) -> Iterator[None]:
+        if self._thread is None:
+            self._thread = threading.Thread(target=self._watch, name="watchdog", daemon=True)
+            self._thread.start()
+        self._call, self._deadline = call, time.monotonic() + seconds
+        try:
+            yield
+        finally:
+            self._deadline = None
+
+    def _watch(self) -> None:
+        while True:
+            time.sleep(1.0)
+            deadline = self._deadline
+            if deadline is not None and time.monotonic() > deadline:
+                logger().error("a Kafka call does not return: ending the process, the next owner recovers", call=self._call)
+                os._exit(STUCK_EXIT_CODE)

@@ -1,0 +1,52 @@
+"""The wiring that every stateful service shares: settings, logs, metrics, signals, loop."""
+
+from __future__ import annotations
+
+import signal
+import threading
+from collections.abc import Callable
+from typing import Any
+
+import redis
+
+from cartstream import __version__
+from cartstream.errors import CartstreamError, ConfigError
+from cartstream.runtime import log
+from cartstream.runtime.clock import Clock, parse_clock
+from cartstream.runtime.health import Health, HealthServer
+from cartstream.runtime.loop import StageLoop
+from cartstream.runtime.metrics import StageMetrics, new_registry
+from cartstream.runtime.progress import Progress
+from cartstream.runtime.redis_store import RedisStore, connect
+from cartstream.runtime.settings import StageSettings
+from cartstream.runtime.stage import Stage
+
+DAY_S = 86_400
+
+
+def run_stage(name: str, settings: StageSettings, build: Callable[[Clock, redis.Redis], Stage[Any]], idle_grace_ms: int = 0) -> int:
+    """Run a stage until SIGTERM or SIGINT. The exit code: 0 after a stop, 1 when it could not go on, 2 for a wrong setting."""
+    log.configure(settings.log_level, settings.log_format, service=name)
+    stop = threading.Event()
+    for number in (signal.SIGTERM, signal.SIGINT):
+        signal.signal(number, lambda *_: stop.set())
+    try:
+        clock = parse_clock(settings.clock)
+        client = connect(settings.redis_url.get_secret_value())
+        registry = new_registry(name, __version__)
+        health = Health()
+        server = HealthServer(health, registry, settings.metrics_host, settings.metrics_port)
+        server.start()
+        log.logger().info("started", port=server.port, version=__version__)
+        progress = Progress(StageMetrics(name, registry), clock)
+        store = RedisStore(client, settings.prefix, name, settings.state_ttl_days * DAY_S)
+        stage = build(clock, client)
+        StageLoop(stage, settings, store, clock, progress, health, stop, idle_grace_ms).run()
+    except ConfigError as error:
+        log.logger().error("wrong setting", why=str(error))
+        return 2
+    except CartstreamError as error:
+        log.logger().error("stopped: cannot go on", why=str(error))
+        return 1
+    log.logger().info("stopped")
+    return 0
