@@ -34,6 +34,8 @@ def apply(state: DetectionState, activity: Activity, found: Found) -> None:
     state.applied_at = max(state.applied_at, activity.at)
     if activity.device_id is not None and activity.kind != "session_ended":
         state.last_activity = max(state.last_activity, activity.at)
+    if activity.device_id is None:
+        state.joined_at = max(state.joined_at, activity.at)
     APPLY[activity.kind](state, activity, found)
 
 
@@ -75,7 +77,7 @@ def joined_visit(one: Visit, other: Visit) -> Visit:
     first, last = sorted((one, other), key=lambda visit: (visit.ended_at, visit.session_id))
     viewed = [product for product in first.viewed if product not in last.viewed] + last.viewed
     started_at = min(one.started_at, other.started_at)
-    return Visit(last.session_id, started_at, last.ended_at, one.orders + other.orders, viewed[-VIEWED_LIMIT:])
+    return Visit(last.session_id, started_at, last.ended_at, max(one.orders, other.orders), viewed[-VIEWED_LIMIT:])
 
 
 def _cart_updated(state: DetectionState, activity: Activity, found: Found) -> None:
@@ -144,7 +146,10 @@ APPLY: dict[str, Callable[[DetectionState, Activity, Found], None]] = {
 
 
 def due_at(state: DetectionState, settings: DetectionSettings) -> EventTime | None:
-    """When the shopper's silence becomes an abandonment, if nothing else happens. None: somebody is there, or it was judged already."""
+    """When the shopper's silence becomes an abandonment, if nothing else happens. None: somebody is there, or it was judged already.
+
+    After a merge there is one more delay: what the other customer was told comes by another way than the joined cart.
+    """
     if state.open or state.last_activity in (0, state.judged):
         return None
     delay_s = {
@@ -152,7 +157,7 @@ def due_at(state: DetectionState, settings: DetectionSettings) -> EventTime | No
         CHECKOUT: settings.checkout_abandoned_after_s,
         BROWSE: settings.browse_abandoned_after_s,
     }[_kind(state)]
-    return max(state.last_activity + delay_s * SECOND, state.applied_at)
+    return max(max(state.last_activity, state.joined_at) + delay_s * SECOND, state.applied_at)
 
 
 def _kind(state: DetectionState) -> str:

@@ -34,7 +34,7 @@ def score_exit(
         "dwell": DWELL_WEIGHT * _share(dwell_ms, DWELL_IN_FULL_MS),
         "scroll": SCROLL_WEIGHT * _share(hint.scroll_pct or 0.0, 100.0),
     }
-    rounded = {name: round(part, 4) for name, part in contributions.items() if part > 0}
+    rounded = {name: share for name, part in contributions.items() if (share := round(part, 4)) > 0}
     return min(1.0, round(sum(rounded.values()), 4)), rounded
 
 

@@ -13,18 +13,17 @@ from cartstream.detection.state import (
     Visit,
     order_key,
 )
+from cartstream.events.times import EventTime
 
 
-def join(mine: DetectionState, other: DetectionState) -> DetectionState:
+def join(mine: DetectionState, other: DetectionState, merged_at: EventTime) -> DetectionState:
     """The survivor's state: both waiting lists, the later cart, the later marks; nothing that either signalled is signalled again."""
     pending = {activity.id: activity for activity in (*mine.pending, *other.pending)}
     cart_of = max(mine, other, key=lambda state: (state.cart_version, state.cart_at, state.began_at, repr(state.cart)))
     order_mark, cart = max(mine.order_mark, other.order_mark), cart_of.cart
-    left = _abandonment(mine.abandonment, other.abandonment)
+    left = _abandonment(mine.abandonment, other.abandonment, order_mark)
     if order_mark > max(cart_of.cart_at, cart_of.cart_version):
         cart = None
-    if left is not None and order_mark > left.at:
-        left = None
     ended = sorted({*mine.ended, *other.ended})[-2 * ENDED_LIMIT :]
     return DetectionState(
         customer_id=mine.customer_id,
@@ -41,6 +40,7 @@ def join(mine: DetectionState, other: DetectionState) -> DetectionState:
         began_at=cart_of.began_at,
         checkout_at=max(mine.checkout_at, other.checkout_at),
         order_mark=order_mark,
+        joined_at=max(mine.joined_at, other.joined_at, merged_at),
         abandonment=left,
         signalled=sorted({*mine.signalled, *other.signalled}, key=lambda known: (known.kind, known.episode))[-2 * SIGNALLED_LIMIT :],
         latches=sorted({*mine.latches, *other.latches}, key=lambda latch: (latch.at, latch.session_id))[-LATCH_LIMIT:],
@@ -63,9 +63,9 @@ def _visit(mine: Visit | None, other: Visit | None) -> Visit | None:
     return joined_visit(mine, other)
 
 
-def _abandonment(mine: Abandonment | None, other: Abandonment | None) -> Abandonment | None:
-    """A cart before browsing, then the later one."""
-    both = [left for left in (mine, other) if left is not None]
+def _abandonment(mine: Abandonment | None, other: Abandonment | None, order_mark: EventTime) -> Abandonment | None:
+    """What no order has ended: a cart before browsing, then the later one."""
+    both = [left for left in (mine, other) if left is not None and left.at >= order_mark]
     if not both:
         return None
     chosen = max(both, key=lambda left: (left.kind != BROWSE, left.at, left.kind, left.episode))

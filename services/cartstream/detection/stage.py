@@ -18,7 +18,7 @@ class DetectionStage:
 
     name = SERVICE
     source = topics.ACTIVITY
-    sinks = (topics.SIGNALS,)
+    sinks: tuple[str, ...] = (topics.SIGNALS,)
 
     def __init__(self, settings: DetectionSettings) -> None:
         self.settings = settings

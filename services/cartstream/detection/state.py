@@ -32,6 +32,7 @@ class Visit(msgspec.Struct, array_like=True):
     started_at: EventTime
     ended_at: EventTime
     orders: int = 0
+    """More than none is all that matters."""
     viewed: list[str] = []
 
 
@@ -62,7 +63,8 @@ class DetectionState(msgspec.Struct, array_like=True):
     """What waits for the watermark (`pending`, by time), and what all that the watermark has passed adds up to.
 
     `cart_version` is the largest seen, `cart_at` when the cart last changed, `began_at` when it ceased to be empty. `judged` is the
-    last activity after which the shopper was found idle. A customer that was merged keeps only `merged_into`.
+    last activity after which the shopper was found idle, `joined_at` when another customer's cart or state came in. A customer that
+    was merged keeps only `merged_into`.
     """
 
     customer_id: str
@@ -83,6 +85,7 @@ class DetectionState(msgspec.Struct, array_like=True):
     signalled: list[Signalled] = []
     latches: list[Latch] = []
     merged_into: str | None = None
+    joined_at: EventTime = 0
 
 
 OrderKey: TypeAlias = tuple[EventTime, int, EventTime, str]

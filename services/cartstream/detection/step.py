@@ -133,7 +133,7 @@ def _receive(state: DetectionState | None, event: Handover, watermark: EventTime
     except msgspec.MsgspecError:
         return _step(state, settings, [], Found(outcomes=[("handover", "unreadable")]))
     found = Found(outcomes=[("handover", "received")])
-    state = handover.join(state or DetectionState(event.survivor), other)
+    state = handover.join(state or DetectionState(event.survivor), other, event.at)
     if state.open:
         abandonment.shopper_returned(state, event.at, found)
     state = advance(state, watermark, settings, found)
