@@ -28,11 +28,11 @@ class EmbeddedBroker:
       is limited only by the clients: 1 MB by default, `message.max.bytes` for more.
     - Transactions are accepted but prove nothing: their records are visible before the commit and after an abort,
       their offsets are not kept (`committed` stays unset), and an old owner of a transactional id is not fenced.
+    - Its commit markers carry a wrong checksum, which librdkafka does not look at and aiokafka does: there,
+      `check_crcs=False` (in Faust `broker_check_crcs=False` and, as there is no controller, `topic_allow_declare=False`).
     """
 
-    def __init__(
-        self, topics: Mapping[str, int] | None = None, *, rebalance_delay_ms: int = REBALANCE_DELAY_MS
-    ) -> None:
+    def __init__(self, topics: Mapping[str, int] | None = None, *, rebalance_delay_ms: int = REBALANCE_DELAY_MS) -> None:
         self._topics = dict(topics or {})
         self._rebalance_delay_ms = rebalance_delay_ms
         self._cluster: MockCluster | None = None
@@ -43,9 +43,7 @@ class EmbeddedBroker:
         self.create_topics(self._topics)
         return self
 
-    def __exit__(
-        self, kind: type[BaseException] | None, error: BaseException | None, trace: TracebackType | None
-    ) -> None:
+    def __exit__(self, kind: type[BaseException] | None, error: BaseException | None, trace: TracebackType | None) -> None:
         cluster, self._cluster = self._running, None
         cluster.destroy()
 

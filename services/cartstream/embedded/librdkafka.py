@@ -88,6 +88,4 @@ def _declare(library: ctypes.CDLL) -> None:
 
 
 def _refuse(why: str) -> NoReturn:
-    raise Unavailable(
-        f"the embedded broker cannot start: {why}. Install confluent-kafka from its wheel, or give a Kafka's address."
-    )
+    raise Unavailable(f"the embedded broker cannot start: {why}. Install confluent-kafka from its wheel, or give a Kafka's address.")
