@@ -73,10 +73,10 @@ async def serving(settings: FakesSettings) -> AsyncIterator[Fakes]:
     api = Api(inbox, failures)
     handler = MailHandler(inbox, failures)
     mail = await loop.create_server(lambda: mail_server(handler), settings.fakes_host, settings.fakes_smtp_port)
-    runner = web.ServerRunner(web.Server(api.answer, access_log=None))
+    runner = web.ServerRunner(web.Server(api.answer, access_log=None), shutdown_timeout=1)
     await runner.setup()
     try:
-        site = web.TCPSite(runner, settings.fakes_host, settings.fakes_http_port, shutdown_timeout=1)
+        site = web.TCPSite(runner, settings.fakes_host, settings.fakes_http_port)
         await site.start()
         api.base_url = f"http://{settings.fakes_host}:{runner.addresses[0][1]}"
         port = mail.sockets[0].getsockname()[1]

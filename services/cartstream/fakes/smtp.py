@@ -49,7 +49,7 @@ class MailHandler:
         content = envelope.content
         raw = content.encode() if isinstance(content, str) else content or b""
         head = raw.partition(b"\r\n\r\n")[0]
-        found = {name.lower(): value.decode(errors="replace") for name, value in _HEADER.findall(head)}
+        found = {name.lower(): value.decode(errors="replace").strip() for name, value in _HEADER.findall(head)}
         journey, _, step = found.get(b"x-cartstream-step", "").partition("/")
         ids = (found.get(b"x-cartstream-command"), journey or None, step or None)
         return self._inbox.take("email", envelope.rcpt_tos[0], ids, _decoded(found.get(b"subject", "")), raw)

@@ -27,7 +27,7 @@ class Arrived:
 
 
 class Intake:
-    """Reads one topic in a group. Every method but `group` blocks and belongs to one thread, which also runs the callbacks.
+    """Reads one topic in a group. Every method blocks and belongs to one thread, which also runs the callbacks.
 
     `revoked` may take its time: partitions are given away only when it returns. `lost` means that they are gone already.
     """
@@ -44,6 +44,7 @@ class Intake:
     ) -> None:
         self._topic, self._most = topic, settings.send_poll
         self._paused = False
+        self._group: Any = None
         self._broken = broken
         self._consumer = Consumer(_config(settings, group, self._on_error))
         self._consumer.subscribe(
@@ -57,14 +58,19 @@ class Intake:
         """What has come, at once; waits only if there is nothing. While paused it only serves the group."""
         self._set_paused(pause)
         first = self._consumer.poll(timeout_s)
+        self._group = self._consumer.consumer_group_metadata()
         if first is None:
             return []
         found = [first] if pause else [first, *self._consumer.consume(self._most - 1, 0)]
         return [_arrived(message) for message in found if self._is_record(message)]
 
+    @property
     def group(self) -> Any:
-        """The group's metadata, for a transaction. From any thread."""
-        return self._consumer.consumer_group_metadata()
+        """The group's metadata as of the last poll, for a transaction. From any thread.
+
+        Asking the client at the moment of need would wait for ever in a rebalance on closing.
+        """
+        return self._group
 
     def lags(self) -> dict[int, int]:
         """Records behind the end, as far as the client knows without asking."""

@@ -256,7 +256,7 @@ class SenderLoop:
         assert intake is not None
         places = [TopicPartition(self._topic, number, at) for number, at in offsets.items()]
         records = [record for done in batch for record in done.records]
-        await self._bounded(lambda: self._publisher.publish(records, places, intake.group()))
+        await self._bounded(lambda: self._publisher.publish(records, places, intake.group))
 
     async def _bounded(self, call: Callable[[], T]) -> T:
         """On the publisher's thread, with an outer limit: the client library bounds some calls badly."""
@@ -297,7 +297,8 @@ class SenderLoop:
             for task, errand in (held.tasks if held else {}).items():
                 if not errand.critical:
                     task.cancel()
-        logger().info("partitions given", topic=self._topic, partitions=partitions)
+        if partitions:
+            logger().info("partitions given", topic=self._topic, partitions=partitions)
 
     async def _leave(self) -> None:
         self._health.not_ready("draining")

@@ -5,6 +5,7 @@ No idempotency key is documented for this call, so a lost answer is never follow
 
 from __future__ import annotations
 
+from base64 import b64encode
 from dataclasses import dataclass
 from urllib.parse import urlencode
 
@@ -49,8 +50,9 @@ class SmsChannel:
 
     async def open(self) -> None:
         settings = self._settings
+        login = f"{settings.twilio_sid}:{settings.twilio_token.get_secret_value()}"
         self._session = aiohttp.ClientSession(
-            auth=aiohttp.BasicAuth(settings.twilio_sid, settings.twilio_token.get_secret_value()),
+            headers={"Authorization": f"Basic {b64encode(login.encode()).decode()}"},
             connector=aiohttp.TCPConnector(limit=settings.sms_in_flight),
             timeout=aiohttp.ClientTimeout(total=settings.send_timeout_s),
         )
