@@ -41,12 +41,7 @@ def member(broker: EmbeddedBroker, *, partition_ends: bool = False) -> Consumer:
 
 
 def partitions_of(broker: EmbeddedBroker, topic: str) -> int:
-    return len(
-        Producer({"bootstrap.servers": broker.address})
-        .list_topics(topic, timeout=WAIT_SECONDS)
-        .topics[topic]
-        .partitions
-    )
+    return len(Producer({"bootstrap.servers": broker.address}).list_topics(topic, timeout=WAIT_SECONDS).topics[topic].partitions)
 
 
 def test_topics_have_the_partitions_asked_for_and_others_the_default(broker: EmbeddedBroker) -> None:

@@ -65,9 +65,7 @@ def test_with_a_directory_a_killed_server_is_followed_by_one_that_remembers(tmp_
 def test_a_taken_port_is_refused_with_the_words_of_redis(tmp_path: Path) -> None:
     with EmbeddedRedis() as first:
         port = int(first.url.rpartition(":")[2].partition("/")[0])
-        with pytest.raises(
-            Unavailable, match=r"does not start: .*ddress already in use|does not start: .*Failed listening"
-        ):
+        with pytest.raises(Unavailable, match=r"does not start: .*ddress already in use|does not start: .*Failed listening"):
             EmbeddedRedis(directory=tmp_path, port=port).__enter__()
 
 

@@ -44,9 +44,7 @@ class RealRedis:
             self._url = self._stack.enter_context(_Container()).url
         return self
 
-    def __exit__(
-        self, kind: type[BaseException] | None, error: BaseException | None, trace: TracebackType | None
-    ) -> None:
+    def __exit__(self, kind: type[BaseException] | None, error: BaseException | None, trace: TracebackType | None) -> None:
         self._url = None
         self._stack.close()
 
@@ -72,9 +70,7 @@ class _Container:
             raise Missing(f"Docker cannot run {self._container.image}: {refused}") from refused
         return self
 
-    def __exit__(
-        self, kind: type[BaseException] | None, error: BaseException | None, trace: TracebackType | None
-    ) -> None:
+    def __exit__(self, kind: type[BaseException] | None, error: BaseException | None, trace: TracebackType | None) -> None:
         self._container.stop()
 
     @property

@@ -43,9 +43,7 @@ def test_a_transaction_moves_records_and_offsets_together(kafka: RealKafka, topi
         producer.abort_transaction(SECONDS)
         producer.begin_transaction()
         producer.produce(carts, b"committed")
-        producer.send_offsets_to_transaction(
-            [TopicPartition(clicks, 0, 1)], consumer.consumer_group_metadata(), SECONDS
-        )
+        producer.send_offsets_to_transaction([TopicPartition(clicks, 0, 1)], consumer.consumer_group_metadata(), SECONDS)
         producer.commit_transaction(SECONDS)
 
         assert [p.offset for p in consumer.committed([TopicPartition(clicks, 0)], SECONDS)] == [1]
@@ -80,9 +78,7 @@ def test_redis_is_empty_after_a_test_that_left_something(redis: Redis) -> None:
     assert redis.dbsize() == 0
 
 
-def test_a_killed_kafka_of_ours_comes_back_with_its_records(
-    kafka: RealKafka, topic_prefix: str, monkeypatch: pytest.MonkeyPatch
-) -> None:
+def test_a_killed_kafka_of_ours_comes_back_with_its_records(kafka: RealKafka, topic_prefix: str, monkeypatch: pytest.MonkeyPatch) -> None:
     if not kafka.pids:
         pytest.skip(f"Kafka at {kafka.address} is no process of this machine")
     monkeypatch.delenv(ADDRESS_VARIABLE, raising=False)

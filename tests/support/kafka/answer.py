@@ -33,9 +33,7 @@ def wait_for_brokers(
     # A logger of its own: what librdkafka has to say about refused connections is expected here.
     silent = logging.getLogger("tests.support.kafka.answer")
     silent.setLevel(logging.CRITICAL)
-    admin = AdminClient(
-        {"bootstrap.servers": address, "reconnect.backoff.ms": 50, "reconnect.backoff.max.ms": 200}, logger=silent
-    )
+    admin = AdminClient({"bootstrap.servers": address, "reconnect.backoff.ms": 50, "reconnect.backoff.max.ms": 200}, logger=silent)
     deadline = time.monotonic() + START_SECONDS
     while time.monotonic() < deadline:
         still_running()

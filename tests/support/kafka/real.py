@@ -36,9 +36,7 @@ class RealKafka:
         self._source = _first_that_starts(_ways(self._nodes))
         return self
 
-    def __exit__(
-        self, kind: type[BaseException] | None, error: BaseException | None, trace: TracebackType | None
-    ) -> None:
+    def __exit__(self, kind: type[BaseException] | None, error: BaseException | None, trace: TracebackType | None) -> None:
         source, self._source = self._running, None
         source.close()
 
