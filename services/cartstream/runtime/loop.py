@@ -163,7 +163,7 @@ class StageLoop:
             self._let_time_pass(owned, now)
             interval = self._settings.announce_ms if mine or not owned.caught_up else self._settings.idle_ms
             announce = now - owned.announced_at >= interval / 1000
-            if not mine and not (announce and owned.partition.watermark.value > owned.partition.announced):
+            if not mine and not (announce and owned.partition.has_news):
                 continue
             batch = self._batch(number, mine, announce)
             if batch is not None:

@@ -86,9 +86,9 @@ class Partition(Generic[S]):
         self.watermark: RecordWatermark | AlignedWatermark = (
             RecordWatermark(stage.lateness_ms, found.sources)
             if isinstance(stage, Source)
-            else AlignedWatermark(found.expected_sources, found.sources)
+            else AlignedWatermark(stage.name, found.expected, found.sources)
         )
-        self.announced = UNKNOWN
+        self.announced = self.announced_to_siblings = UNKNOWN
         self.tally = Tally()
 
     @property
@@ -196,14 +196,24 @@ class Partition(Generic[S]):
         else:
             self._timers.want(key, step.wake_at)
 
+    @property
+    def has_news(self) -> bool:
+        """The watermark has risen since it was last passed on."""
+        mark = self.watermark
+        return mark.value > self.announced or (isinstance(mark, AlignedWatermark) and mark.upstream > self.announced_to_siblings)
+
     def _announce(self, work: _Work[S]) -> None:
-        value = self.watermark.value
-        if value <= self.announced:
-            return
-        self.announced = value
-        mark = Watermark(f"{self.stage.name}:{self.number}", self._layout.source_partitions, value)
-        for topic in self.stage.sinks:
-            work.outputs.extend(Output(topic, None, mark, partition) for partition in range(self._layout.partitions))
+        mark, name = self.watermark, f"{self.stage.name}:{self.number}"
+        if isinstance(mark, AlignedWatermark) and mark.upstream > self.announced_to_siblings:
+            self.announced_to_siblings = mark.upstream
+            work.outputs.extend(self._marks(self.stage.source, Watermark(name, self._layout.source_partitions, mark.upstream)))
+        if mark.value > self.announced:
+            self.announced = mark.value
+            for topic in self.stage.sinks:
+                work.outputs.extend(self._marks(topic, Watermark(name, self._layout.source_partitions, mark.value)))
+
+    def _marks(self, topic: str, mark: Watermark) -> list[Output]:
+        return [Output(topic, None, mark, partition) for partition in range(self._layout.partitions)]
 
     def _batch(self, work: _Work[S]) -> Batch:
         self.sequence += 1

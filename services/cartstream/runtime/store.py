@@ -18,7 +18,7 @@ class Checkpoint(msgspec.Struct, array_like=True):
     generation: int = -1
     next_offset: int = -1
     sources: dict[str, EventTime] = {}
-    expected_sources: int = 0
+    expected: dict[str, int] = {}
 
 
 class Wire(msgspec.Struct, array_like=True, gc=False):

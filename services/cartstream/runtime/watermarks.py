@@ -4,6 +4,10 @@ The first service derives one for each clickstream partition from its records, l
 that is caught up follows the clock. It passes each advance on to every partition that it writes to, and every later service
 takes the least of all its sources. So a later service never believes that time has passed while an earlier one is down,
 lags, or has one partition behind the others: a purchase that waits anywhere upstream holds back the reminder.
+
+When customers turn out to be one, a partition hands state over to another one of the same service. So partitions of a service
+are sources of each other too: each tells its siblings how far what came from upstream is done, and time passes for a partition
+only when upstream and all siblings say so. No handover is overtaken by the time that it belongs to.
 """
 
 from __future__ import annotations
@@ -12,7 +16,6 @@ from cartstream.events.records import Watermark
 from cartstream.events.times import EventTime
 
 UNKNOWN: EventTime = -(2**62)
-END: EventTime = 2**62
 
 
 class RecordWatermark:
@@ -21,7 +24,7 @@ class RecordWatermark:
     def __init__(self, lateness_ms: int, sources: dict[str, EventTime]) -> None:
         self._lateness_ms = lateness_ms
         self.sources = sources
-        self.expected = 1
+        self.expected: dict[str, int] = {}
         self.value = sources.get("", UNKNOWN)
 
     def observe(self, newest: EventTime) -> None:
@@ -38,25 +41,42 @@ class RecordWatermark:
 
 
 class AlignedWatermark:
-    """The least of what all sources promise; UNKNOWN until each has spoken."""
+    """The least of what all sources promise; UNKNOWN until each has spoken.
 
-    def __init__(self, expected: int, sources: dict[str, EventTime]) -> None:
+    `upstream` counts only the service before, `value` the siblings too. `expected` has the number of partitions of each service heard of.
+    """
+
+    def __init__(self, service: str, expected: dict[str, int], sources: dict[str, EventTime]) -> None:
+        self._service = service
         self.expected = expected
         self.sources = sources
-        self.value = self._least()
+        self.upstream = self.value = UNKNOWN
+        self._settle()
 
     def update(self, mark: Watermark) -> None:
-        self.expected = mark.sources
+        self.expected[_service_of(mark.source)] = mark.sources
         if mark.at > self.sources.get(mark.source, UNKNOWN):
             self.sources[mark.source] = mark.at
-            self.value = max(self.value, self._least())
+            self._settle()
 
     def after(self, marks: list[Watermark]) -> EventTime:
         """What the value would be after these."""
-        ahead = AlignedWatermark(self.expected, dict(self.sources))
+        ahead = AlignedWatermark(self._service, dict(self.expected), dict(self.sources))
         for mark in marks:
             ahead.update(mark)
-        return max(self.value, ahead.value)
+        return ahead.value
 
-    def _least(self) -> EventTime:
-        return min(self.sources.values()) if self.expected and len(self.sources) >= self.expected else UNKNOWN
+    def _settle(self) -> None:
+        above: list[EventTime] = []
+        siblings: list[EventTime] = []
+        for source, at in self.sources.items():
+            (siblings if _service_of(source) == self._service else above).append(at)
+        if not above or len(above) < sum(count for service, count in self.expected.items() if service != self._service):
+            return
+        self.upstream = min(above)
+        if siblings and len(siblings) >= self.expected[self._service]:
+            self.value = min(self.upstream, *siblings)
+
+
+def _service_of(source: str) -> str:
+    return source.rpartition(":")[0]

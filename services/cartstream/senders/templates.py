@@ -36,6 +36,7 @@ class Templates:
             trim_blocks=True,
             lstrip_blocks=True,
             cache_size=400,
+            auto_reload=False,
         )
         self._environment.filters["money"] = money
         self._environment.filters["product_url"] = self._product_url

@@ -17,8 +17,9 @@ LINES_LIMIT = 200
 
 
 class Visit(msgspec.Struct, array_like=True):
-    """An open session of one device."""
+    """A session that event time has not closed yet. A device may have two, when events of a later one came early."""
 
+    device_id: str
     session_id: str
     started_at: EventTime
     last_at: EventTime
@@ -27,10 +28,10 @@ class Visit(msgspec.Struct, array_like=True):
     page_views: int = 0
     viewed: list[str] = []
 
-    def facts(self, device_id: str) -> Session:
+    def facts(self) -> Session:
         return Session(
             self.session_id,
-            device_id,
+            self.device_id,
             self.started_at,
             self.last_at,
             self.events,
@@ -50,14 +51,14 @@ class Line(msgspec.Struct, array_like=True):
 
 
 class CustomerState(msgspec.Struct, array_like=True):
-    """Open sessions by device, one cart, and the marks that keep late events from undoing later ones.
+    """Sessions that are not over, one cart, and the marks that keep late events from undoing later ones.
 
     `removed` has the time of each product's last removal: an older add cannot bring it back. `cleared_at` is the same for the whole cart.
     `seen` holds 8-byte digests of the last message ids, oldest first. A customer that was merged keeps only `merged_into`.
     """
 
     customer_id: str
-    visits: dict[str, Visit] = {}
+    visits: list[Visit] = []
     lines: dict[str, Line] = {}
     removed: dict[str, EventTime] = {}
     cleared_at: EventTime = 0

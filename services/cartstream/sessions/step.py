@@ -73,10 +73,8 @@ def step(state: CustomerState | None, event: Event, watermark: EventTime, rules:
 
 def wake(state: CustomerState, watermark: EventTime, rules: SessionRules) -> Step[CustomerState]:
     """End the sessions that are over, and forget a customer who has been silent for long."""
-    outputs = []
-    for ends_at, device_id in sorted((_ends_at(visit, rules), device_id) for device_id, visit in state.visits.items()):
-        if ends_at <= watermark:
-            outputs.append(_end(state, device_id, ends_at))
+    over = sorted((_ends_at(visit, rules), visit.session_id, visit) for visit in state.visits if _ends_at(visit, rules) <= watermark)
+    outputs = [_end(state, visit, ends_at) for ends_at, _, visit in over]
     if not state.visits and state.last_activity + rules.keep <= watermark:
         return Step(None, outputs)
     return _keep(state, rules, outputs)
@@ -88,13 +86,19 @@ def _click(state: CustomerState, event: ClickEvent, watermark: EventTime, rules:
     outputs: list[Output] = []
     if event.action is Action.SILENT:
         return _keep(state, rules, [])
-    late = event.at + rules.gap <= watermark and not _open_at(state, event, rules)
-    if not late:
-        _visit(state, event, rules, outputs)
+    visit = _visit_of(state, event.device_id, event.at, rules)
+    late = visit is None and event.at + rules.gap <= watermark
+    if visit is None and not late:
+        visit = Visit(event.device_id, make_id("session", event.device_id, event.at), event.at, event.at)
+        state.visits.append(visit)
+        outputs.append(_activity(state, "session_started", f"{visit.session_id}:started", event.at, visit))
+    if visit is not None:
+        _attend(visit, event)
+        visit = _join_visits(state, visit, rules)
         if event.at > state.last_activity:
             state.last_activity = event.at
     if event.action > Action.VIEW:
-        return _shop(state, event, late, outputs, rules)
+        return _shop(state, event, visit, outputs, rules)
     return Step(state, outputs, _next_wake(state, rules), outcomes=_LATE if late else _ON_TIME)
 
 
@@ -102,24 +106,23 @@ _LATE = [("record", "late")]
 _ON_TIME: list[tuple[str, str]] = []
 
 
-def _open_at(state: CustomerState, event: ClickEvent, rules: SessionRules) -> bool:
-    """The device's open session takes the event."""
-    visit = state.visits.get(event.device_id)
-    return visit is not None and visit.started_at - rules.gap <= event.at <= visit.last_at + rules.gap
+def _visit_of(state: CustomerState, device_id: str, at: EventTime, rules: SessionRules) -> Visit | None:
+    """The device's session that an event at this time belongs to: no gap on either side, and not over the limit."""
+    for visit in state.visits:
+        if (
+            visit.device_id == device_id
+            and visit.started_at - rules.gap <= at <= visit.last_at + rules.gap
+            and at < visit.started_at + rules.limit
+        ):
+            return visit
+    return None
 
 
-def _visit(state: CustomerState, event: ClickEvent, rules: SessionRules, outputs: list[Output]) -> None:
-    at, device_id = event.at, event.device_id
-    visit = state.visits.get(device_id)
-    if visit is not None and (at > visit.last_at + rules.gap or at >= visit.started_at + rules.limit):
-        outputs.append(_end(state, device_id, min(_ends_at(visit, rules), at)))
-        visit = None
-    if visit is None:
-        visit = state.visits[device_id] = Visit(make_id("session", device_id, at), at, at)
-        outputs.append(_activity(state, "session_started", f"{visit.session_id}:started", at, device_id))
+def _attend(visit: Visit, event: ClickEvent) -> None:
     visit.events += 1
-    if at > visit.last_at:
-        visit.last_at = at
+    visit.started_at = min(visit.started_at, event.at)
+    if event.at > visit.last_at:
+        visit.last_at = event.at
     if event.action is Action.PAGE:
         visit.page_views += 1
     elif event.action is Action.VIEW:
@@ -130,7 +133,7 @@ def _visit(state: CustomerState, event: ClickEvent, rules: SessionRules, outputs
         visit.orders += 1
 
 
-def _shop(state: CustomerState, event: ClickEvent, late: bool, outputs: list[Output], rules: SessionRules) -> Step[CustomerState]:
+def _shop(state: CustomerState, event: ClickEvent, visit: Visit | None, outputs: list[Output], rules: SessionRules) -> Step[CustomerState]:
     """Carts, checkouts, orders and exit hints."""
     properties = event.click.properties or _NO_PROPERTIES
     changed = cart.apply(state, event.action, properties, event.at)
@@ -142,7 +145,7 @@ def _shop(state: CustomerState, event: ClickEvent, late: bool, outputs: list[Out
     elif event.action is Action.CHECKOUT:
         kind = "checkout_started" if state.checkout_at <= state.order_mark else None
         state.checkout_at = max(state.checkout_at, event.at)
-    elif event.action is Action.EXIT and not late:
+    elif event.action is Action.EXIT and visit is not None:
         kind, details = (
             "exit_signal",
             {"exit": ExitHint(properties.trigger or "unknown", properties.dwell_ms, properties.scroll_pct)},
@@ -150,10 +153,9 @@ def _shop(state: CustomerState, event: ClickEvent, late: bool, outputs: list[Out
     elif changed:
         kind = "cart_updated" if state.lines else "cart_emptied"
     if kind is not None:
-        outputs.append(_activity(state, kind, f"{event.message_id}:{kind}", event.at, event.device_id, **details))
-    outcomes = [("record", "late")] if late else []
+        outputs.append(_activity(state, kind, f"{event.message_id}:{kind}", event.at, visit, **details))
     guarded = changed or event.action is Action.ORDER
-    return Step(state, outputs, _next_wake(state, rules), _guard(state) if guarded else None, outcomes=outcomes)
+    return Step(state, outputs, _next_wake(state, rules), _guard(state) if guarded else None, outcomes=_LATE if visit is None else _ON_TIME)
 
 
 def _hand_over(state: CustomerState, event: Merge, rules: SessionRules) -> Step[CustomerState]:
@@ -174,9 +176,9 @@ def _receive(state: CustomerState, event: Handover, rules: SessionRules) -> Step
         moved = msgspec.structs.replace(event, survivor=state.merged_into)
         return _keep(state, rules, [Output(topics.IDENTIFIED, state.merged_into, moved)])
     other = msgspec.msgpack.decode(event.state, type=CustomerState)
-    for device_id, visit in other.visits.items():
-        mine = state.visits.get(device_id)
-        state.visits[device_id] = visit if mine is None else _one_visit(visit, mine, rules)
+    for visit in other.visits:
+        state.visits.append(visit)
+        _join_visits(state, visit, rules)
     state.last_activity = max(state.last_activity, other.last_activity)
     state.checkout_at = max(state.checkout_at, other.checkout_at)
     state.absorb_seen(other.seen)
@@ -188,18 +190,21 @@ def _receive(state: CustomerState, event: Handover, rules: SessionRules) -> Step
     return _keep(state, rules, outputs, _guard(state))
 
 
-def _one_visit(a: Visit, b: Visit, rules: SessionRules) -> Visit:
-    """A device has one session: what overtook the handover belongs to it, unless there was a gap between."""
-    first, second = sorted((a, b), key=lambda visit: (visit.started_at, visit.session_id))
-    if second.started_at > first.last_at + rules.gap:
-        return second
-    viewed = [*(product for product in first.viewed if product not in second.viewed), *second.viewed][-VIEWED_LIMIT:]
-    first.last_at = max(first.last_at, second.last_at)
-    first.events += second.events
-    first.orders += second.orders
-    first.page_views += second.page_views
-    first.viewed = viewed
-    return first
+def _join_visits(state: CustomerState, visit: Visit, rules: SessionRules) -> Visit:
+    """A late event, or a handover, may close the gap between two sessions of a device: then they are one. Returns it."""
+    if len(state.visits) == 1:
+        return visit
+    for other in [known for known in state.visits if known.device_id == visit.device_id and known is not visit]:
+        first, second = sorted((visit, other), key=lambda known: (known.started_at, known.session_id))
+        if second.started_at <= first.last_at + rules.gap and second.last_at < first.started_at + rules.limit:
+            first.last_at = max(first.last_at, second.last_at)
+            first.events += second.events
+            first.orders += second.orders
+            first.page_views += second.page_views
+            first.viewed = [*(product for product in first.viewed if product not in second.viewed), *second.viewed][-VIEWED_LIMIT:]
+            state.visits.remove(second)
+            visit = first
+    return visit
 
 
 def _keep(
@@ -210,7 +215,7 @@ def _keep(
 
 def _next_wake(state: CustomerState, rules: SessionRules) -> EventTime:
     if state.visits:
-        return min([_ends_at(visit, rules) for visit in state.visits.values()])
+        return min([_ends_at(visit, rules) for visit in state.visits])
     return state.last_activity + rules.keep
 
 
@@ -219,28 +224,17 @@ def _ends_at(visit: Visit, rules: SessionRules) -> EventTime:
     return min(visit.last_at + rules.gap, visit.started_at + rules.limit)
 
 
-def _end(state: CustomerState, device_id: str, at: EventTime) -> Output:
-    visit = state.visits[device_id]
-    output = _activity(state, "session_ended", f"{visit.session_id}:ended", at, device_id)
-    del state.visits[device_id]
-    return output
+def _end(state: CustomerState, visit: Visit, at: EventTime) -> Output:
+    state.visits.remove(visit)
+    return _activity(state, "session_ended", f"{visit.session_id}:ended", at, visit)
 
 
-def _activity(state: CustomerState, kind: str, id: str, at: EventTime, device_id: str | None, **details: Any) -> Output:
-    visit = state.visits.get(device_id) if device_id else None
-    facts = visit.facts(device_id) if visit and device_id else None
-    activity = Activity(
-        id,
-        kind,
-        state.customer_id,
-        at,
-        max(at if kind != "session_ended" else 0, state.last_activity),
-        device_id,
-        facts,
-        state.cart(),
-        **details,
+def _activity(state: CustomerState, kind: str, id: str, at: EventTime, visit: Visit | None, **details: Any) -> Output:
+    latest = state.last_activity if kind == "session_ended" else max(at, state.last_activity)
+    device_id, facts = (visit.device_id, visit.facts()) if visit else (None, None)
+    return Output(
+        topics.ACTIVITY, state.customer_id, Activity(id, kind, state.customer_id, at, latest, device_id, facts, state.cart(), **details)
     )
-    return Output(topics.ACTIVITY, state.customer_id, activity)
 
 
 def _guard(state: CustomerState) -> tuple[str, bytes]:
