@@ -11,6 +11,7 @@ import click
 
 from cartstream import __version__
 from cartstream.errors import CartstreamError, ConfigError
+from cartstream.replay.command import replay
 
 SERVICES = ("identity", "sessions", "detection", "journeys", "email", "sms", "push", "insights")
 
@@ -72,10 +73,13 @@ def keys() -> None:
     click.echo(f"CARTSTREAM_VAULT_KEYS=k1={base64.b64encode(os.urandom(32)).decode()}")
 
 
+cli.add_command(replay)
+
+
 def main() -> None:
     """Errors are one line. Exit code 2: wrong configuration; 1: could not go on."""
     try:
-        cli()
+        cli(standalone_mode=True)
     except ConfigError as error:
         click.echo(f"cartstream: {error}", err=True)
         sys.exit(2)

@@ -1,0 +1,143 @@
+"""Replay a file: the whole pipeline offline, on event time only. The same input gives the same bytes, every time."""
+
+from __future__ import annotations
+
+from collections.abc import Callable, Iterable
+from contextlib import ExitStack
+from pathlib import Path
+from typing import Any, BinaryIO
+
+from cartstream.detection.settings import DetectionSettings
+from cartstream.detection.stage import DetectionStage
+from cartstream.events import avro, topics
+from cartstream.events.adapters.recorded import Recorded
+from cartstream.events.records import Activity, Cart, Command, Decision, Merge, Signal
+from cartstream.events.times import SECOND, EventTime
+from cartstream.identity.directory import MemoryDirectory
+from cartstream.identity.settings import IdentitySettings
+from cartstream.identity.stage import IdentityStage
+from cartstream.journeys.loading import load_journeys
+from cartstream.journeys.settings import JourneysSettings
+from cartstream.journeys.stage import JourneysStage
+from cartstream.replay.driver import Pipeline
+from cartstream.replay.lines import line, session_line
+from cartstream.runtime.settings import load
+from cartstream.runtime.store import Wire
+from cartstream.sessions.settings import SessionsSettings
+from cartstream.sessions.stage import SessionsStage
+
+FILES = ("sessions", "activity", "signals", "decisions", "commands", "customers", "carts")
+SLICE_MS = 1 * SECOND
+SLICE_EVENTS = 1_000
+# Only used where the environment names no key: replay keeps its results to itself, and they must not change from run to run.
+REPLAY_HASH_KEY = "replay-without-a-key-of-its-own--"
+
+
+class Replay:
+    """A pipeline and the files that it fills. A context manager; `out` is made if it is missing."""
+
+    def __init__(self, out: Path, partitions: int = 1) -> None:
+        self.directory = MemoryDirectory()
+        self.pipeline = Pipeline(self._stages(), partitions, observe=self._observe)
+        self.counts: dict[str, int] = dict.fromkeys((*FILES, "events", "refused"), 0)
+        self._out = out
+        self._files: dict[str, BinaryIO] = {}
+        self._closing = ExitStack()
+        self._carts: dict[str, Cart | None] = {}
+        self._cart_at: dict[str, EventTime] = {}
+
+    def __enter__(self) -> Replay:
+        self._out.mkdir(parents=True, exist_ok=True)
+        self._files = {name: self._closing.enter_context((self._out / f"{name}.jsonl").open("wb")) for name in FILES}
+        return self
+
+    def __exit__(self, *_: object) -> None:
+        self._closing.close()
+
+    def play(self, events: Iterable[Recorded], settle_ms: EventTime, each: Callable[[int, EventTime], None] = lambda n, at: None) -> None:
+        """Run all events, in their order, in slices of at most a second of event time; then let `settle_ms` pass."""
+        begun: EventTime = 0
+        latest: EventTime = 0
+        waiting = 0
+        for event in events:
+            if waiting and (event.at - begun >= SLICE_MS or waiting >= SLICE_EVENTS):
+                self.pipeline.run()
+                each(waiting, begun)
+                waiting = 0
+            begun = begun if waiting else event.at
+            waiting += 1
+            latest = max(latest, event.at)
+            self.counts["events"] += 1
+            self.pipeline.feed(event.key, event.value)
+        self.pipeline.run()
+        each(waiting, latest)
+        self.pipeline.advance(latest + settle_ms)
+        self._write_customers()
+        self._write_carts()
+
+    def _stages(self) -> list[Any]:
+        given = load(IdentitySettings)
+        identity = given if given.hash_key.get_secret_value() else load(IdentitySettings, hash_key=REPLAY_HASH_KEY)
+        journeys = load(JourneysSettings)
+        return [
+            IdentityStage(identity, self.directory, None),
+            SessionsStage(load(SessionsSettings)),
+            DetectionStage(load(DetectionSettings)),
+            JourneysStage(journeys, load_journeys(journeys.journeys or None)),
+        ]
+
+    def _observe(self, output: Wire) -> None:
+        if output.topic.endswith(".dlq"):
+            self.counts["refused"] += 1
+        if output.topic in (topics.CLICKSTREAM, topics.IDENTIFIED, topics.CUSTOMERS) or output.topic.endswith(".dlq"):
+            return
+        record = avro.codec().decode(output.value)
+        match record:
+            case Activity():
+                self._activity(record)
+            case Signal():
+                self._write("signals", line(record))
+            case Decision():
+                self._write("decisions", line(record))
+            case Command():
+                self._write("commands", line(record))
+            case Merge() if output.topic == topics.MERGES:
+                self._carts.pop(record.loser, None)
+
+    def _activity(self, activity: Activity) -> None:
+        self._write("activity", line(activity))
+        if activity.kind == "session_ended":
+            self._write("sessions", session_line(activity))
+        if activity.kind in ("cart_updated", "cart_emptied", "order_placed"):
+            self._carts[activity.customer_id] = activity.cart
+            self._cart_at[activity.customer_id] = activity.at
+
+    def _write_customers(self) -> None:
+        """Everybody, also those who stayed anonymous; devices as the tracker named them."""
+        devices: dict[str, set[str]] = {}
+        for device_id, state in self.pipeline.states("identity"):
+            owner = self.directory.roots([state.customer_id]).get(state.customer_id, state.customer_id)
+            devices.setdefault(owner, set())
+            if not device_id.startswith("user:"):
+                devices[owner].add(device_id)
+        for customer_id in sorted({*devices, *(known.customer_id for known in self.directory.nodes.values() if known.merged_into is None)}):
+            node = self.directory.nodes.get(customer_id)
+            identifiers = [{"type": known.type, "value": known.value} for known in node.identifiers] if node else []
+            own = {device for device in node.devices if not device.startswith("user:")} if node else set()
+            self._write(
+                "customers",
+                line({"customer_id": customer_id, "identifiers": identifiers, "devices": sorted(devices.get(customer_id, set()) | own)}),
+            )
+
+    def _write_carts(self) -> None:
+        for customer_id, cart in sorted(self._carts.items()):
+            items = cart.items if cart else []
+            value, currency = (cart.value, cart.currency) if cart else (0.0, None)
+            self._write(
+                "carts",
+                line({"customer_id": customer_id, "at": self._cart_at[customer_id], "items": items, "value": value, "currency": currency}),
+            )
+
+    def _write(self, name: str, text: bytes) -> None:
+        self.counts[name] += 1
+        self._files[name].write(text)
