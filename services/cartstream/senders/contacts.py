@@ -5,11 +5,13 @@ from __future__ import annotations
 from collections.abc import Sequence
 from dataclasses import dataclass, replace
 
+import msgspec
 from redis.asyncio import Redis
 
 from cartstream.events import read_model
 from cartstream.events.read_model import Contact, Guard
 from cartstream.events.records import Command
+from cartstream.runtime.log import logger
 from cartstream.senders.coalesce import Coalescer
 from cartstream.senders.ledger import Ledger
 
@@ -31,6 +33,8 @@ class Standing:
     dead: bytes | None
     lost: bool = False
     """The chain of merges is too long to follow."""
+    unreadable: str | None = None
+    """contact or guard, if its value is none."""
 
 
 class Desk:
@@ -82,14 +86,21 @@ class Desk:
 
 
 def _standing(customer_id: str, contact: bytes | None, guard: bytes | None, entry: bytes | None, dead: bytes | None) -> Standing:
-    known = read_model.decode_guard(guard) if guard else None
+    unreadable, reachable, known = None, None, None
+    try:
+        unreadable, reachable = "contact", read_model.decode_contact(contact) if contact else None
+        unreadable, known = "guard", read_model.decode_guard(guard) if guard else None
+        unreadable = None
+    except msgspec.MsgspecError:
+        logger().error("an unreadable entry of the read model", kind=unreadable, customer=customer_id)
     return Standing(
         customer_id=customer_id,
-        contact=read_model.decode_contact(contact) if contact else None,
+        contact=reachable,
         guard=known,
         order_mark=known.order_mark if known else 0,
         entry=entry,
         dead=dead,
+        unreadable=unreadable,
     )
 
 

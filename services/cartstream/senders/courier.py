@@ -13,13 +13,14 @@ from typing import Any, TypeVar
 from redis.asyncio import Redis
 
 from cartstream.errors import Refused
-from cartstream.events.records import ChannelFailed, Command, Delivery, make_id
+from cartstream.events.records import Command
 from cartstream.runtime.clock import Clock
 from cartstream.runtime.log import logger
 from cartstream.runtime.metrics import SenderMetrics
 from cartstream.runtime.vault import AddressHash, Sealed, Vault
 from cartstream.senders.channel import Channel, Letter
 from cartstream.senders.contacts import Desk, Standing
+from cartstream.senders.errand import DEAD, Case, Done, Errand, Wait, done_of
 from cartstream.senders.guard import Stop, judge
 from cartstream.senders.ledger import Entry, Found, Ledger, Swap, real_ms
 from cartstream.senders.limits import Gate, Limiter
@@ -30,43 +31,8 @@ from cartstream.senders.settings import SenderSettings
 T = TypeVar("T")
 _SHORTEST_WAIT_S = 0.02
 _LONGEST_THROTTLE_S = 60.0
-_DEAD = (Outcome.RECIPIENT_DEAD, Outcome.OPTED_OUT)
 _KINDS = {"email": "email", "sms": "phone", "push": "push"}
 _UNREACHABLE = ("bad_address", "unsafe_endpoint")
-
-
-@dataclass(slots=True)
-class Errand:
-    """A command under way. While `critical`, a call may be out: do not cancel. `paid` units were taken from the limiter."""
-
-    command: Command
-    critical: bool = False
-    paid: bool = False
-
-
-@dataclass(frozen=True, slots=True)
-class Done:
-    """What goes out when a command is finished. `fault` is what the dead-letter topic is told, if it goes there."""
-
-    delivery: Delivery
-    channel_failed: ChannelFailed | None = None
-    fault: Refused | None = None
-
-
-@dataclass(frozen=True, slots=True)
-class Wait:
-    """Try again after so many real seconds; 0 is at once, without giving up the place."""
-
-    seconds: float
-
-
-@dataclass(frozen=True, slots=True)
-class Case:
-    """A command with what was found about it at one moment."""
-
-    command: Command
-    standing: Standing
-    found: Found
 
 
 @dataclass(frozen=True, slots=True)
@@ -113,7 +79,10 @@ class Courier:
     async def _attempt(self, errand: Errand) -> Done | Wait:
         command = errand.command
         standing = await self._insist(lambda: self._ports.desk.look(command))
-        case = Case(command, standing, Found.of(standing.entry))
+        try:
+            case = Case(command, standing, Found.of(standing.entry))
+        except Refused as error:
+            return await self._refuse(Case(command, standing, Found(standing.entry, None)), error)
         met = await self._from_ledger(case)
         if met is not None:
             return met
@@ -138,7 +107,7 @@ class Courier:
         if entry is None or entry.state == "open":
             return None
         if entry.state == "final":
-            return _done(case, entry)
+            return done_of(case, entry)
         left = entry.written_at + self._settle_ms - real_ms()
         if left > 0:
             return Wait(min(left / 1000, 1.0))
@@ -189,7 +158,7 @@ class Courier:
         if outcome is Outcome.OK:
             self._observe(command)
             return await self._finish(case, "accepted", None, answer.provider_id)
-        if outcome in _DEAD:
+        if outcome in DEAD:
             await self._remember_dead(case.standing.customer_id, address, outcome)
             return await self._finish(case, "failed", outcome)
         if outcome is Outcome.CONTENT:
@@ -240,7 +209,7 @@ class Courier:
         final = Entry("final", uuid.uuid4().hex, real_ms(), case.found.attempts, False, now, status, reason, provider_id)
         if await self._swap(case, final, force=status == "accepted") is None:
             return Wait(0)
-        return _done(case, final)
+        return done_of(case, final)
 
     async def _swap(self, case: Case, entry: Entry, force: bool = False) -> Found | None:
         left_s = max(0, case.command.expires_at - self._ports.clock.now()) / 1000 / self._ports.clock.speed
@@ -275,26 +244,3 @@ class Courier:
 
     async def _insist(self, call: Callable[[], Awaitable[T]]) -> T:
         return await insist("redis", self._ports.readiness, call)
-
-
-def _done(case: Case, entry: Entry) -> Done:
-    """Depends on the ledger entry alone, so that a repeat after a crash gives the same records."""
-    command, reason = case.command, entry.reason
-    delivery = Delivery(
-        id=make_id("delivery", command.command_id),
-        command_id=command.command_id,
-        customer_id=command.customer_id,
-        channel=command.channel,
-        journey=command.journey,
-        step=command.step,
-        at=entry.at,
-        status=entry.status,
-        reason=reason,
-        provider_id=entry.provider_id,
-        attempts=entry.attempts,
-    )
-    if entry.status != "failed" or reason is None:
-        return Done(delivery)
-    if reason in _DEAD:
-        return Done(delivery, ChannelFailed(case.standing.customer_id, command.channel, str(reason), entry.at))
-    return Done(delivery, fault=Refused(reason, f"the message of template {command.template!r} cannot be sent"))

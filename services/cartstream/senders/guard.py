@@ -25,6 +25,8 @@ def judge(command: Command, standing: Standing, now: EventTime) -> bytes | Stop:
     if now >= command.expires_at:
         return Stop("expired", None)
     contact = standing.contact
+    if standing.unreadable is not None:
+        return Stop("failed", f"unreadable_{standing.unreadable}")
     if standing.lost:
         return Stop("unreachable", "merge_chain")
     if contact is None:

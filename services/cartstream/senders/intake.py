@@ -8,6 +8,7 @@ from typing import Any
 
 from confluent_kafka import Consumer, KafkaError, KafkaException, Message, TopicPartition
 
+from cartstream.errors import PartitionHalted
 from cartstream.runtime.log import logger
 from cartstream.senders.settings import SenderSettings
 
@@ -108,7 +109,7 @@ class Intake:
         if error.code() in (KafkaError.UNKNOWN_TOPIC_OR_PART, KafkaError.TOPIC_AUTHORIZATION_FAILED):
             self._broken(f"topic {self._topic}: {error.str()}")
         elif error.fatal():
-            raise KafkaException(error)
+            raise PartitionHalted(f"the consumer of {self._topic} cannot go on: {error.str()}")
         else:
             logger().warning("the consumer complains", topic=self._topic, error=error.str())
         return False

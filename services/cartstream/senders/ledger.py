@@ -14,6 +14,7 @@ from typing import Any, Literal, NamedTuple
 import msgspec
 from redis.asyncio import Redis
 
+from cartstream.errors import Refused
 from cartstream.events.times import EventTime
 from cartstream.senders.coalesce import Coalescer
 
@@ -69,7 +70,11 @@ class Found(NamedTuple):
 
     @classmethod
     def of(cls, raw: bytes | None) -> Found:
-        return cls(raw, _decode(raw) if raw else None)
+        """Raises Refused (`unreadable_ledger`)."""
+        try:
+            return cls(raw, _decode(raw) if raw else None)
+        except msgspec.MsgspecError as error:
+            raise Refused("unreadable_ledger", "the ledger's entry of this command is none of ours") from error
 
     @property
     def unsure(self) -> bool:

@@ -15,16 +15,17 @@ from confluent_kafka import TopicPartition
 from cartstream.errors import PartitionHalted, Refused, Unavailable
 from cartstream.events import topics
 from cartstream.events.avro import Codec
-from cartstream.events.records import Command
 from cartstream.runtime.health import Health
 from cartstream.runtime.log import logger
 from cartstream.runtime.metrics import SenderMetrics
-from cartstream.senders.courier import Courier, Done, Errand
+from cartstream.senders.courier import Courier
+from cartstream.senders.errand import Errand
 from cartstream.senders.intake import Arrived, Intake, Partitions
 from cartstream.senders.offsets import Progress
 from cartstream.senders.publisher import Outgoing, Publisher
 from cartstream.senders.readiness import Readiness
 from cartstream.senders.settings import SenderSettings
+from cartstream.senders.wire import Wire
 
 T = TypeVar("T")
 _POLL_S = 0.05
@@ -62,9 +63,10 @@ class SenderLoop:
         health: Health,
         readiness: Readiness,
     ) -> None:
-        self._channel, self._courier, self._publisher, self._codec = channel, courier, publisher, codec
+        self._channel, self._courier, self._publisher = channel, courier, publisher
         self._settings, self._metrics, self._health, self._readiness = settings, metrics, health, readiness
         self._topic = settings.prefix + topics.commands(channel)
+        self._wire = Wire(channel, self._topic, codec, settings.prefix, metrics)
         self._held: dict[int, _Held] = {}
         self._finished: list[_Finished] = []
         self._something = asyncio.Event()
@@ -151,64 +153,25 @@ class SenderLoop:
         offset = message.offset
         held.progress.started(offset)
         try:
-            command = self._decode(message)
+            command = self._wire.command(message)
         except Refused as error:
-            self._finish(held, offset, [self._dead_letter(message, error)])
+            self._finish(held, offset, [self._wire.dead_letter(message, error)])
             return
         errand = Errand(command)
         task = asyncio.create_task(self._carry(held, message, errand))
         held.tasks[task] = errand
         task.add_done_callback(lambda done: held.tasks.pop(done, None))
 
-    def _decode(self, message: Arrived) -> Command:
-        command = self._codec.decode(message.value)
-        if not isinstance(command, Command):
-            raise Refused("not_a_command", f"a {type(command).__name__} on {self._topic}")
-        if command.channel != self._channel:
-            raise Refused("wrong_channel", f"a command for {command.channel!r} on {self._topic}")
-        if command.guard not in ("none", "purchase", "cart"):
-            raise Refused("unknown_guard", f"guard {command.guard!r}: say none, purchase or cart")
-        return command
-
     async def _carry(self, held: _Held, message: Arrived, errand: Errand) -> None:
         try:
             done = await self._courier.carry(errand)
         except Exception as error:
+            # One command must not stop the others, whatever is wrong with it; it is kept, counted and told.
             logger().exception("a command broke the sender", command=errand.command.command_id)
             refused = Refused("sender_error", type(error).__name__)
-            self._finish(held, message.offset, [self._dead_letter(message, refused)])
+            self._finish(held, message.offset, [self._wire.dead_letter(message, refused)])
             return
-        self._finish(held, message.offset, self._records(message, done))
-
-    def _records(self, message: Arrived, done: Done) -> list[Outgoing]:
-        delivery, prefix = done.delivery, self._settings.prefix
-        key = delivery.customer_id.encode()
-        self._metrics.sends(self._channel, delivery.status, delivery.reason or "").inc()
-        records = [Outgoing(prefix + topics.DELIVERIES, key, self._codec.encode(delivery))]
-        if done.channel_failed is not None:
-            failed = done.channel_failed
-            records.append(Outgoing(prefix + topics.SIGNALS, failed.customer_id.encode(), self._codec.encode(failed)))
-        if done.fault is not None:
-            records.append(self._dead_letter(message, done.fault))
-        return records
-
-    def _dead_letter(self, message: Arrived, error: Refused) -> Outgoing:
-        self._metrics.dlq(self._channel, error.reason).inc()
-        headers = {
-            "cs-reason": error.reason,
-            "cs-detail": error.detail[:500],
-            "cs-topic": self._topic,
-            "cs-partition": message.partition,
-            "cs-offset": message.offset,
-            "cs-timestamp": message.timestamp,
-            "cs-service": self._channel,
-        }
-        return Outgoing(
-            topics.dead_letters(self._topic),
-            message.key,
-            message.value,
-            [*message.headers, *((name, str(value).encode()) for name, value in headers.items())],
-        )
+        self._finish(held, message.offset, self._wire.records(message, done))
 
     def _finish(self, held: _Held, offset: int, records: list[Outgoing]) -> None:
         """Not yet out: the offset counts as finished only when its records are in a transaction."""

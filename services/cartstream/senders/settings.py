@@ -46,7 +46,7 @@ class EmailSettings(SenderSettings):
     smtp_tls: Literal["none", "starttls", "tls"] = Field("none", description="none only on a trusted network")
     smtp_user: str = Field("", description="user name; empty for no login")
     smtp_password: SecretStr = Field(SecretStr(""), description="its password")
-    smtp_connections: int = Field(16, ge=1, le=1_000, description="connections of a process, each one message at a time")
+    smtp_connections: int = Field(32, ge=1, le=1_000, description="connections of a process, each one message at a time")
     smtp_messages: int = Field(500, ge=1, description="messages of a connection before it is renewed")
     email_from: str = Field("shop@example.test", description="the sender's address")
     email_reply_to: str = Field("", description="address for answers; empty for none")

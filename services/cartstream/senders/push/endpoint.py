@@ -10,6 +10,7 @@ from urllib.parse import urlsplit
 
 import msgspec
 from aiohttp.abc import AbstractResolver, ResolveResult
+from yarl import URL
 
 from cartstream.errors import Refused
 from cartstream.senders.push.vapid import unb64
@@ -41,7 +42,8 @@ def subscription(text: str, allow_http: bool = False, allow_private: bool = Fals
     try:
         parsed = _parse(text)
         p256dh, auth = unb64(parsed.keys.p256dh.rstrip("=")), unb64(parsed.keys.auth.rstrip("="))
-        parts = urlsplit(parsed.endpoint)
+        # The client refuses more than urlsplit does, and would say so only when sending.
+        parts = urlsplit(str(URL(parsed.endpoint)))
         host, _ = parts.hostname, parts.port
     except (msgspec.DecodeError, ValueError) as error:
         raise Refused("bad_address", "the contact's push subscription is not one") from error

@@ -1,0 +1,70 @@
+"""A command under way: what was found about it, and what its end is."""
+
+from __future__ import annotations
+
+from dataclasses import dataclass
+
+from cartstream.errors import Refused
+from cartstream.events.records import ChannelFailed, Command, Delivery, make_id
+from cartstream.senders.contacts import Standing
+from cartstream.senders.ledger import Entry, Found
+from cartstream.senders.outcomes import Outcome
+
+DEAD = (Outcome.RECIPIENT_DEAD, Outcome.OPTED_OUT)
+
+
+@dataclass(slots=True)
+class Errand:
+    """A command under way. While `critical`, a call may be out: do not cancel. `paid` units were taken from the limiter."""
+
+    command: Command
+    critical: bool = False
+    paid: bool = False
+
+
+@dataclass(frozen=True, slots=True)
+class Done:
+    """What goes out when a command is finished. `fault` is what the dead-letter topic is told, if it goes there."""
+
+    delivery: Delivery
+    channel_failed: ChannelFailed | None = None
+    fault: Refused | None = None
+
+
+@dataclass(frozen=True, slots=True)
+class Wait:
+    """Try again after so many real seconds; 0 is at once, without giving up the place."""
+
+    seconds: float
+
+
+@dataclass(frozen=True, slots=True)
+class Case:
+    """A command with what was found about it at one moment."""
+
+    command: Command
+    standing: Standing
+    found: Found
+
+
+def done_of(case: Case, entry: Entry) -> Done:
+    """Depends on the ledger entry alone, so that a repeat after a crash gives the same records."""
+    command, reason = case.command, entry.reason
+    delivery = Delivery(
+        id=make_id("delivery", command.command_id),
+        command_id=command.command_id,
+        customer_id=command.customer_id,
+        channel=command.channel,
+        journey=command.journey,
+        step=command.step,
+        at=entry.at,
+        status=entry.status,
+        reason=reason,
+        provider_id=entry.provider_id,
+        attempts=entry.attempts,
+    )
+    if entry.status != "failed" or reason is None:
+        return Done(delivery)
+    if reason in DEAD:
+        return Done(delivery, ChannelFailed(case.standing.customer_id, command.channel, str(reason), entry.at))
+    return Done(delivery, fault=Refused(reason, f"the message of template {command.template!r} cannot be sent"))
