@@ -63,7 +63,7 @@ def _session_ended(state: DetectionState, activity: Activity, found: Found) -> N
     if session is None or activity.device_id is None:
         return
     current = state.open.get(activity.device_id)
-    if current is not None and current.session_id == session.session_id:
+    if current is not None and current.started_at <= session.ended_at:  # by time: two that a merge joined end as one
         del state.open[activity.device_id]
     if session.session_id in state.ended:
         return

@@ -21,7 +21,9 @@ _KNOWN_AT = frozenset({"purchase", "account_page", "shipping_details", "payment_
 _TRACKS = {
     "product_view": "Product Viewed",
     "add_to_cart": "Product Added",
-    "checkout": "Checkout Started",
+    "cart": "Cart Viewed",
+    "shipping_details": "Checkout Step Viewed",
+    "payment_details": "Payment Info Entered",
     "purchase": "Order Completed",
 }
 PRICE = 25.0
