@@ -90,3 +90,10 @@ def _held(name: str, percent: float) -> bool:
     refused = decisions(running, "not_entered")
     assert len(commands(running)) == 1 - len(refused)
     return [d.rule for d in refused] == ["holdout"]
+
+
+def test_a_message_sent_later_does_not_use_up_the_cap_of_an_earlier_one() -> None:
+    exits = [leaving(NOON + 90 * MINUTE + minute, f"visit{minute}") for minute in range(3)]
+    running = run(customer(channels=["push"]), *exits, abandoned(), until=NOON + 2 * HOUR)
+
+    assert ("cart_abandonment", "reminder", "push", 1) in messages(running)

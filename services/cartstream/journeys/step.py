@@ -134,7 +134,7 @@ def _wait(state: JourneyState, record: Waiting, found: Findings) -> None:
     if any(known.id == record.id and known.at == record.at for known in state.pending):
         found.outcomes.append(("record", "duplicate"))
     else:
-        state.pending.append(record)
+        insort_right(state.pending, record, key=order_key)
 
 
 def _at_once(state: JourneyState, signal: Signal, rules: Rules, found: Findings) -> None:
