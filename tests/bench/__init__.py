@@ -1,0 +1,1 @@
+"""Benchmarks on real Kafka and Redis: `make bench [NAMES="identity sessions …"]`, one JSON line each."""
