@@ -198,12 +198,14 @@ class Stage:
         self.registry, self.health = new_registry(channel, "0"), Health()
         readiness = Readiness(self.health, "kafka", "redis")
         sender = await service.build(port, settings, redis, SenderMetrics(channel, self.registry), self.health, readiness)
+        watching = asyncio.create_task(service.watch_redis(redis, readiness))
         running = asyncio.create_task(sender.run())
         try:
             yield sender
         finally:
             sender.stop()
             await running
+            watching.cancel()
             await port.close()
             await redis.aclose()
 

@@ -255,13 +255,13 @@ class SenderLoop:
 
     async def _lose(self, partitions: Partitions) -> None:
         """What is still under way keeps writing to the ledger; its end is told by the next owner."""
-        for number in partitions:
-            held = self._held.pop(number, None)
-            for task, errand in (held.tasks if held else {}).items():
+        going = [held for number in partitions if (held := self._held.pop(number, None)) is not None]
+        for held in going:
+            for task, errand in held.tasks.items():
                 if not errand.critical:
                     task.cancel()
-        if partitions:
-            logger().info("partitions given", topic=self._topic, partitions=partitions)
+        if going:
+            logger().info("partitions given", topic=self._topic, partitions=[held.number for held in going])
 
     async def _leave(self) -> None:
         self._health.not_ready("draining")
