@@ -80,11 +80,8 @@ class RedisStore:
                     )
                 checkpoint.generation = generation
                 pipe.multi()
-                pipe.set(tag + "meta", _encode_checkpoint(checkpoint))
-                try:
-                    pipe.execute()
-                except redis.WatchError as error:
-                    raise Fenced(f"{self._service} partition {partition}: another owner took it just now") from error
+                pipe.set(tag + "meta", _encode_checkpoint(checkpoint), ex=self._ttl_s)
+                pipe.execute()
         outbox: Any = self._redis.get(tag + "outbox")
         return Opened(checkpoint, _decode_outbox(outbox) if outbox else [], self._timers(tag))
 
@@ -108,24 +105,18 @@ class RedisStore:
                 )
             pipe.multi()
             self._write(pipe, tag, batch)
-            try:
-                pipe.execute()
-            except redis.WatchError as error:
-                raise Fenced(f"{self._service} partition {partition}: another owner wrote at the same moment") from error
+            pipe.execute()
 
     def _write(self, pipe: Any, tag: str, batch: Batch) -> None:
-        written: dict[str, bytes] = {tag + name: value for name, value in batch.read_models.items()}
+        written = {tag + "meta": _encode_checkpoint(batch.checkpoint), tag + "outbox": _encode_outbox(batch.outbox)}
+        written |= {tag + name: value for name, value in batch.read_models.items()}
         gone = []
         for key, state in batch.states.items():
             if state is None:
                 gone.append(f"{tag}s:{key}")
             else:
                 written[f"{tag}s:{key}"] = state
-        pipe.execute_command(
-            "MSET", *_pairs({tag + "meta": _encode_checkpoint(batch.checkpoint), tag + "outbox": _encode_outbox(batch.outbox), **written})
-        )
-        for name in written:
-            pipe.execute_command("EXPIRE", name, self._ttl_s)
+        pipe.execute_command("MSET", *_pairs(written))
         if gone:
             pipe.execute_command("UNLINK", *gone)
         due = {key: at for key, at in batch.wakes.items() if at is not None}
@@ -133,11 +124,15 @@ class RedisStore:
             pipe.zadd(tag + "timers", due)
         if len(due) < len(batch.wakes):
             pipe.zrem(tag + "timers", *(key for key, at in batch.wakes.items() if at is None))
+        for name in (*written, tag + "timers"):
+            pipe.execute_command("EXPIRE", name, self._ttl_s)
 
     def _tag(self, partition: int) -> str:
         return f"{self._prefix}{{{self._service}:{partition}}}:"
 
     def _call(self, act: Callable[[], R]) -> R:
+        # A WatchError is no proof of another owner: redis-py also raises it when the connection dies while watching. So it is an
+        # unclear answer like any other, and asking again tells a real owner by sequence and generation.
         try:
             return act()
         except redis.RedisError as error:

@@ -1,0 +1,199 @@
+"""One contract for the state store, kept by the one in memory and the one in Redis."""
+
+from __future__ import annotations
+
+from collections.abc import Iterator
+from contextlib import suppress
+
+import pytest
+from redis import Redis
+
+from cartstream.errors import Fenced, Unavailable
+from cartstream.runtime.redis_store import TIMER_PAGE, RedisStore, connect
+from cartstream.runtime.store import Batch, Checkpoint, MemoryStore, StateStore, Wire
+
+TTL_S = 1_000
+
+
+@pytest.fixture(params=["memory", "redis"])
+def store(request: pytest.FixtureRequest) -> Iterator[StateStore]:
+    if request.param == "memory":
+        yield MemoryStore()
+        return
+    request.getfixturevalue("redis")
+    with connect(request.getfixturevalue("redis_url")) as client:
+        yield RedisStore(client, "t.", "toy", TTL_S)
+
+
+def batch(
+    sequence: int,
+    states: dict[str, bytes | None] | None = None,
+    *,
+    generation: int = 1,
+    wakes: dict[str, int | None] | None = None,
+    outbox: list[Wire] | None = None,
+    next_offset: int = 0,
+) -> Batch:
+    checkpoint = Checkpoint(sequence, generation, next_offset, {"up:0": 5, "": 7}, {"up": 1})
+    return Batch(checkpoint, states or {}, wakes or {}, {}, outbox or [])
+
+
+def test_a_partition_never_written_to_is_empty(store: StateStore) -> None:
+    opened = store.open(0, 1)
+
+    assert (opened.checkpoint, opened.outbox, opened.wakes) == (None, [], {})
+    assert store.sequence(0) == (0, -1)
+    assert store.load(0, ["a"]) == [None]
+
+
+def test_what_one_write_holds_the_next_owner_finds(store: StateStore) -> None:
+    wires = [Wire("activity", "ann", b"\x00one", 3, {"cs-reason": "too_large"}), Wire("activity", None, b"")]
+    store.commit(0, batch(1, {"a": b"1", "b": b"2"}, wakes={"a": 10, "b": 20}, outbox=wires, next_offset=42))
+
+    opened = store.open(0, 2)
+
+    assert opened.checkpoint == Checkpoint(1, 2, 42, {"up:0": 5, "": 7}, {"up": 1})
+    assert opened.outbox == wires
+    assert opened.wakes == {"a": 10, "b": 20}
+    assert store.load(0, ["b", "nobody", "a"]) == [b"2", None, b"1"]
+
+
+def test_a_later_write_replaces_and_deletes(store: StateStore) -> None:
+    store.commit(0, batch(1, {"a": b"1", "b": b"2"}, wakes={"a": 10, "b": 20}, outbox=[Wire("t", "k", b"old")]))
+    store.commit(0, batch(2, {"a": None, "b": b"3"}, wakes={"a": None, "b": 30}))
+
+    opened = store.open(0, 1)
+
+    assert opened.outbox == []
+    assert opened.wakes == {"b": 30}
+    assert store.load(0, ["a", "b"]) == [None, b"3"]
+
+
+def test_partitions_know_nothing_of_each_other(store: StateStore) -> None:
+    store.commit(0, batch(1, {"a": b"0"}, wakes={"a": 10}))
+    store.commit(1, batch(1, {"a": b"1"}))
+
+    assert (store.load(0, ["a"]), store.load(1, ["a"])) == ([b"0"], [b"1"])
+    assert store.open(1, 1).wakes == {}
+
+
+@pytest.mark.parametrize("sequence", [1, 3, 4])
+def test_a_write_out_of_sequence_is_refused_and_changes_nothing(store: StateStore, sequence: int) -> None:
+    store.commit(0, batch(1, {"a": b"1"}))
+
+    with pytest.raises(Fenced, match="partition 0"):
+        store.commit(0, batch(sequence, {"a": b"stale"}, wakes={"a": 1}, outbox=[Wire("t", "k", b"stale")]))
+
+    assert store.load(0, ["a"]) == [b"1"]
+    assert store.sequence(0) == (1, 1)
+    assert (store.open(0, 1).outbox, store.open(0, 1).wakes) == ([], {})
+
+
+def test_the_first_write_must_be_number_one(store: StateStore) -> None:
+    with pytest.raises(Fenced):
+        store.commit(0, batch(2, {"a": b"1"}))
+    assert store.load(0, ["a"]) == [None]
+
+
+def test_a_zombie_cannot_write_once_a_later_generation_has_opened(store: StateStore) -> None:
+    store.commit(0, batch(1, {"a": b"1"}, generation=1))
+    store.open(0, 2)
+
+    with pytest.raises(Fenced, match="generation 2"):
+        store.commit(0, batch(2, {"a": b"zombie"}, generation=1))
+
+    store.commit(0, batch(2, {"a": b"2"}, generation=2))
+    assert store.load(0, ["a"]) == [b"2"]
+
+
+def test_an_earlier_generation_cannot_open(store: StateStore) -> None:
+    store.commit(0, batch(1, generation=5))
+    with pytest.raises(Fenced, match="generation 5"):
+        store.open(0, 4)
+
+
+def test_two_owners_that_both_begin_on_an_empty_partition_write_once(store: StateStore) -> None:
+    store.open(0, 1)
+    store.open(0, 2)
+    store.commit(0, batch(1, {"a": b"second"}, generation=2))
+
+    with pytest.raises(Fenced):
+        store.commit(0, batch(1, {"a": b"first"}, generation=1))
+    assert store.load(0, ["a"]) == [b"second"]
+
+
+def test_what_was_opened_stays_as_it_was_when_others_write(store: StateStore) -> None:
+    store.commit(0, batch(1, wakes={"a": 10}))
+    opened = store.open(0, 1)
+    store.commit(0, batch(2, wakes={"a": 99}))
+
+    assert opened.checkpoint is not None
+    assert opened.checkpoint.sequence == 1
+    assert opened.wakes == {"a": 10}
+
+
+def test_a_write_without_an_answer_is_settled_by_the_sequence_and_happens_once(redis: Redis, redis_url: str) -> None:
+    """The answer times out while the server still holds the write: it may happen later, even after the sequence was asked for."""
+    with connect(redis_url) as client, connect(redis_url, timeout_s=0.3) as impatient:
+        sure, unsure = RedisStore(client, "t.", "toy", TTL_S), RedisStore(impatient, "t.", "toy", TTL_S)
+        unsure.commit(0, batch(1, {"a": b"1"}))
+        client.execute_command("CLIENT", "PAUSE", 900, "WRITE")
+        with pytest.raises(Unavailable, match=r"Redis \(toy\)"):
+            unsure.commit(0, batch(2, {"a": b"2"}, outbox=[Wire("t", "k", b"two")]))
+        client.execute_command("CLIENT", "UNPAUSE")
+
+        if sure.sequence(0) == (1, 1):
+            with suppress(Fenced, Unavailable):  # the held write came first
+                unsure.commit(0, batch(2, {"a": b"2"}, outbox=[Wire("t", "k", b"two")]))
+
+        assert sure.sequence(0) == (2, 1)
+        assert sure.load(0, ["a"]) == [b"2"]
+        assert sure.open(0, 1).outbox == [Wire("t", "k", b"two")]
+        with pytest.raises(Fenced):
+            unsure.commit(0, batch(2, {"a": b"again"}))
+
+
+def test_every_key_expires_and_each_write_puts_it_off(redis: Redis) -> None:
+    store = RedisStore(redis, "t.", "toy", TTL_S)
+    full = batch(1, {"a": b"1"}, wakes={"a": 10}, outbox=[Wire("t", "k", b"v")])
+    full.read_models["guard:a"] = b"g"
+    store.commit(0, full)
+    assert _left(redis) == dict.fromkeys(("meta", "outbox", "timers", "s:a", "guard:a"), TTL_S)
+
+    store.open(0, 1)
+    assert _left(redis)["meta"] == TTL_S
+
+    for name in redis.scan_iter():
+        redis.expire(name, 5)
+    store.commit(0, batch(2, {"a": b"2"}))
+    assert {name: left for name, left in _left(redis).items() if left == TTL_S} == dict.fromkeys(("meta", "outbox", "timers", "s:a"), TTL_S)
+
+
+def _left(redis: Redis) -> dict[str, int]:
+    names = [bytes(name).decode() for name in redis.scan_iter()]
+    return {name.removeprefix("t.{toy:0}:"): int(str(redis.ttl(name))) for name in names}
+
+
+def test_all_of_a_partition_lies_in_one_slot(redis: Redis) -> None:
+    store = RedisStore(redis, "t.", "toy", TTL_S)
+    full = batch(1, {"a{b}": b"1"}, wakes={"x": 10}, outbox=[Wire("t", "k", b"v")])
+    full.read_models["guard:a"] = b"g"
+    store.commit(7, full)
+
+    assert all(bytes(name).startswith(b"t.{toy:7}:") for name in redis.scan_iter())
+    assert len(list(redis.scan_iter())) == 5
+
+
+def test_more_timers_than_a_page_are_all_found(redis: Redis) -> None:
+    store = RedisStore(redis, "t.", "toy", TTL_S)
+    wakes: dict[str, int | None] = {f"k{n}": 1_700_000_000_000 + n for n in range(TIMER_PAGE + 5)}
+    store.commit(0, batch(1, wakes=wakes))
+    assert store.open(0, 1).wakes == wakes
+
+
+def test_a_redis_that_is_not_there_is_unavailable(redis: Redis) -> None:
+    with connect("redis://127.0.0.1:1/0", timeout_s=0.5) as client:
+        store = RedisStore(client, "t.", "toy", TTL_S)
+        for act in (lambda: store.open(0, 1), lambda: store.load(0, ["a"]), lambda: store.commit(0, batch(1)), lambda: store.sequence(0)):
+            with pytest.raises(Unavailable, match=r"Redis \(toy\)"):
+                act()
