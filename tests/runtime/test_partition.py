@@ -1,0 +1,220 @@
+from __future__ import annotations
+
+import msgspec
+import pytest
+
+from cartstream.events import avro
+from cartstream.events.records import Watermark
+from cartstream.runtime.partition import Layout, Partition, StepFailed
+from cartstream.runtime.stage import Record
+from cartstream.runtime.store import Batch, MemoryStore, Wire
+from cartstream.runtime.watermarks import UNKNOWN
+from tests.runtime.toy import Act, Count, FirstToyStage, ToyStage, record, watermark
+
+LAYOUT = Layout.of(1, 1)
+READY = [watermark(0, 0), watermark(1, 0, "toy:0")]
+
+
+class Desk:
+    """One partition and its store: `do` processes and commits, as the loop would."""
+
+    def __init__(self, stage: ToyStage | None = None, layout: Layout = LAYOUT) -> None:
+        self.stage = stage or ToyStage()
+        self.layout = layout
+        self.store = MemoryStore()
+        self.open()
+
+    def open(self) -> None:
+        self.partition = Partition(self.stage, 0, self.store, self.store.open(0, 0), self.layout)
+
+    def do(self, *records: Record, announce: bool = False) -> Batch:
+        batch = self.partition.process(records, announce=announce)
+        self.store.commit(0, batch)
+        self.partition.done()
+        return batch
+
+    def state(self, key: str) -> Count | None:
+        (raw,) = self.store.load(0, [key])
+        return self.stage.decode_state(raw) if raw is not None else None
+
+
+def said(batch: Batch) -> list[str]:
+    return [wire.value.decode() for wire in batch.outbox if wire.topic == "counts" and wire.partition < 0]
+
+
+def marks(outbox: list[Wire]) -> list[tuple[str, int, Watermark]]:
+    return [(wire.topic, wire.partition, avro.codec().decode(wire.value)) for wire in outbox if wire.partition >= 0]
+
+
+def has_news(desk: Desk) -> bool:
+    return desk.partition.has_news
+
+
+def test_a_batch_holds_states_outputs_read_models_and_the_next_offset() -> None:
+    desk = Desk()
+    batch = desk.do(record(5, Act("a")), record(6, Act("b")), record(9, Act("a")))
+
+    assert said(batch) == ["a:1", "b:1", "a:2"]
+    assert sorted(batch.states) == ["a", "b"]
+    assert batch.read_models == {"guard:a": b"2", "guard:b": b"1"}
+    assert batch.checkpoint.next_offset == 10
+    assert desk.state("a") == Count("a", 2)
+
+
+def test_the_state_survives_another_owner_and_a_small_cache() -> None:
+    desk = Desk(layout=Layout(1, 1, cache_entries=0, watermark_header=LAYOUT.watermark_header))
+    desk.do(record(0, Act("a")))
+    assert said(desk.do(record(1, Act("a")))) == ["a:2"]
+    desk.open()
+    assert said(desk.do(record(2, Act("a")))) == ["a:3"]
+
+
+def test_a_state_that_is_forgotten_starts_again() -> None:
+    desk = Desk()
+    desk.do(record(0, Act("a", wake_at=50)))
+    batch = desk.do(record(1, Act("a", forget=True)))
+
+    assert (batch.states, batch.wakes) == ({"a": None}, {"a": None})
+    assert desk.state("a") is None
+    assert said(desk.do(record(2, Act("a")))) == ["a:1"]
+
+
+def test_wake_ups_come_before_the_next_record_and_in_order_of_time() -> None:
+    desk = Desk()
+    desk.do(*READY, record(2, Act("b", wake_at=20)), record(3, Act("a", wake_at=10)), record(4, Act("c", wake_at=31)))
+    batch = desk.do(watermark(5, 30), watermark(6, 30, "toy:0"), record(7, Act("a")))
+
+    assert said(batch) == ["a@10", "b@20", "a:2"]
+    assert batch.wakes == {"a": None, "b": None}
+
+
+@pytest.mark.parametrize("size", [1, 2, 7])
+def test_results_do_not_depend_on_where_batches_end(size: int) -> None:
+    records = [
+        *READY,
+        record(2, Act("a", wake_at=20)),
+        record(3, Act("b", wake_at=15)),
+        watermark(4, 17),
+        watermark(5, 16, "toy:0"),
+        record(6, Act("a", wake_at=18)),
+        watermark(7, 40),
+        watermark(8, 19, "toy:0"),
+        record(9, Act("b")),
+        watermark(10, 40, "toy:0"),
+    ]
+    desk = Desk()
+    together = [line for start in range(0, len(records), size) for line in said(desk.do(*records[start : start + size]))]
+    assert together == ["a:1", "b:1", "b@15", "a:2", "a@18", "b:2", "a@20"]
+
+
+def test_a_timer_survives_another_owner() -> None:
+    desk = Desk()
+    desk.do(*READY, record(2, Act("a", wake_at=20)))
+    desk.open()
+    assert said(desk.do(watermark(3, 30), watermark(4, 30, "toy:0"))) == ["a@20"]
+
+
+def test_a_sibling_that_lags_holds_back_wake_ups() -> None:
+    desk = Desk(layout=Layout.of(2, 2))
+    desk.do(record(0, Act("a", wake_at=20)), watermark(1, 90), watermark(2, 90, "toy:0", 2))
+    assert desk.partition.watermark.value == UNKNOWN
+
+    assert said(desk.do(watermark(3, 10, "toy:1", 2))) == []
+    assert said(desk.do(watermark(4, 20, "toy:1", 2))) == ["a@20"]
+
+
+def test_what_cannot_be_decoded_goes_to_the_dead_letters_as_it_came() -> None:
+    desk = Desk()
+    batch = desk.do(record(7, Act("a")), record(8, b"\xff\x00 no act"), record(9, Act("a")))
+
+    (letter,) = [wire for wire in batch.outbox if wire.topic == "toys.dlq"]
+    assert letter.value == b"\xff\x00 no act"
+    assert letter.key == "k"
+    assert letter.headers == {
+        "cs-reason": "unparseable",
+        "cs-detail": "not an act",
+        "cs-service": "toy",
+        "cs-topic": "toys",
+        "cs-partition": "0",
+        "cs-offset": "8",
+        "cs-timestamp": "1700000000000",
+    }
+    assert said(batch) == ["a:1", "a:2"]
+    assert desk.partition.tally.refused == {"unparseable": 1}
+    assert batch.checkpoint.next_offset == 10
+
+
+def test_a_record_that_the_program_fails_on_is_named_and_can_be_set_aside() -> None:
+    desk = Desk()
+    desk.do(record(0, Act("a")))
+    records = [record(1, Act("a")), record(2, Act("a", fail=True)), record(3, Act("a"))]
+    with pytest.raises(StepFailed, match="offset 2: ZeroDivisionError") as failed:
+        desk.partition.process(records)
+    desk.open()
+    batch = desk.partition.process(records, announce=False, set_aside=frozenset({failed.value.offset}))
+
+    assert said(batch) == ["a:2", "a:3"]
+    (letter,) = [wire for wire in batch.outbox if wire.topic == "toys.dlq"]
+    assert letter.value == records[1].value
+    assert (letter.headers or {})["cs-reason"] == "step_failed"
+
+
+def test_a_watermark_is_passed_on_once_to_siblings_and_then_downstream() -> None:
+    desk = Desk(layout=Layout.of(1, 2))
+    assert marks(desk.do(record(0, Act("a")), announce=True).outbox) == []
+
+    told = Watermark("toy:0", 1, 50)
+    assert marks(desk.do(watermark(1, 50), announce=True).outbox) == [("toys", 0, told), ("toys", 1, told)]
+    assert has_news(desk) is False
+
+    assert marks(desk.do(watermark(2, 50, "toy:0"), announce=False).outbox) == []
+    assert has_news(desk) is True
+    assert marks(desk.do(announce=True).outbox) == [("counts", 0, told), ("counts", 1, told)]
+    assert has_news(desk) is False
+    assert marks(desk.do(announce=True).outbox) == []
+
+
+def test_a_new_owner_says_its_watermark_again() -> None:
+    desk = Desk()
+    desk.do(watermark(0, 50), watermark(1, 50, "toy:0"), announce=True)
+    desk.open()
+    assert desk.partition.has_news
+    assert {topic for topic, _, _ in marks(desk.do(announce=True).outbox)} == {"toys", "counts"}
+
+
+def test_the_first_stage_takes_its_time_from_the_events() -> None:
+    desk = Desk(FirstToyStage())
+    batch = desk.do(record(0, Act("a", at=1_000)), record(1, b"absurd"), record(2, Act("b", at=700)), announce=True)
+
+    assert marks(batch.outbox) == [("clickstream.identified", 0, Watermark("toy:0", 1, 899))]
+    assert batch.checkpoint.sources == {"": 899}
+
+
+def test_a_watermark_on_the_clickstream_itself_is_an_unusable_record() -> None:
+    desk = Desk(FirstToyStage())
+    forged = avro.codec().encode(Watermark("toy:0", 1, 2**50))
+    desk.do(record(0, forged))
+    assert desk.partition.tally.refused == {"unparseable": 1}
+    assert desk.partition.watermark.value == UNKNOWN
+
+
+def test_a_wake_up_for_a_state_that_has_expired_is_let_go() -> None:
+    desk = Desk()
+    desk.do(*READY, record(2, Act("a", wake_at=20)))
+    desk.store.states[0].clear()
+    desk.open()
+
+    batch = desk.do(watermark(3, 30), watermark(4, 30, "toy:0"))
+
+    assert said(batch) == []
+    assert desk.store.open(0, 0).wakes == {}
+
+
+def test_a_batch_that_was_not_written_leaves_no_trace() -> None:
+    desk = Desk()
+    desk.do(record(0, Act("a")))
+    desk.partition.process([record(1, Act("a", wake_at=10))])
+    desk.open()
+
+    assert said(desk.do(record(1, Act("a")))) == ["a:2"]
+    assert msgspec.to_builtins(desk.store.open(0, 0).wakes) == {}
