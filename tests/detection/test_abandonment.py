@@ -188,3 +188,15 @@ def test_views_alone_make_no_state() -> None:
     partition.feed(*shopper.activities)
 
     assert partition.states == {}
+
+
+def test_a_session_whose_end_was_lost_is_over_when_none_can_last_longer() -> None:
+    shopper = Shopper().visit(0, 10).add(5)
+    partition = Partition(DetectionStage(load_detection_settings()))
+    partition.feed(*(activity for activity in shopper.activities if activity.kind != "session_ended"))
+    partition.advance(shopper.time(0) + 24 * HOUR + GAP)
+    assert partition.published("signals") == []
+
+    partition.advance(END)
+
+    assert [(signal.kind, signal.last_activity) for signal in partition.published("signals")] == [("cart_abandoned", shopper.time(5))]

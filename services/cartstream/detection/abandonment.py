@@ -146,12 +146,16 @@ APPLY: dict[str, Callable[[DetectionState, Activity, Found], None]] = {
 
 
 def due_at(state: DetectionState, settings: DetectionSettings) -> EventTime | None:
-    """When the shopper's silence becomes an abandonment, if nothing else happens. None: somebody is there, or it was judged already.
+    """When the shopper's silence becomes an abandonment, if nothing else happens. None: it was judged already.
 
-    After a merge there is one more delay: what the other customer was told comes by another way than the joined cart.
+    A session whose end was lost (in a merge, two can end as one) is over when none can last longer. After a merge there is one
+    more delay: what the other customer was told comes by another way than the joined cart.
     """
-    if state.open or state.last_activity in (0, state.judged):
+    if state.last_activity in (0, state.judged):
         return None
+    if state.open:
+        longest_s = settings.session_limit_s + settings.session_gap_s
+        return max(max(session.started_at for session in state.open.values()) + longest_s * SECOND + 1, state.applied_at)
     delay_s = {
         CART: settings.cart_abandoned_after_s,
         CHECKOUT: settings.checkout_abandoned_after_s,
@@ -168,7 +172,7 @@ def _kind(state: DetectionState) -> str:
 
 def judge(state: DetectionState, at: EventTime, settings: DetectionSettings, found: Found) -> None:
     """The shopper has been silent until `at`: say what was left behind, or that nothing changed since it was said."""
-    visit, state.visit, state.judged = state.visit, None, state.last_activity
+    visit, state.visit, state.judged, state.open = state.visit, None, state.last_activity, {}
     viewed = visit.viewed if visit is not None else []
     if state.cart is not None:
         signalled = _judge_cart(state, state.cart, at, viewed, settings, found)

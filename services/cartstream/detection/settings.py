@@ -14,6 +14,9 @@ class DetectionSettings(StageSettings):
     """When silence means leaving, and how sure an exit must be. Read with `load_detection_settings`."""
 
     session_gap_s: int = Field(1_800, ge=1, description="what the sessions service calls a session; no delay below may be shorter (30 min)")
+    session_limit_s: int = Field(
+        86_400, ge=60, description="the longest session of the sessions service; one open for longer lost its end (24 h)"
+    )
     cart_abandoned_after_s: int = Field(
         1_800, ge=1, description="silence on all devices after which a cart counts as abandoned (the session gap)"
     )
