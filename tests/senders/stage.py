@@ -5,9 +5,9 @@ from __future__ import annotations
 import asyncio
 import base64
 import time
-from collections.abc import AsyncIterator, Callable
+from collections.abc import AsyncIterator, Callable, Mapping
 from contextlib import asynccontextmanager, closing
-from typing import Any
+from typing import Any, Protocol
 
 import msgspec
 from confluent_kafka import Consumer, Message, Producer, TopicPartition
@@ -32,7 +32,6 @@ from cartstream.senders.push.webpush import PushChannel
 from cartstream.senders.readiness import Readiness
 from cartstream.senders.settings import EmailSettings, PushSettings, SenderSettings, SmsSettings
 from cartstream.senders.sms.twilio import SmsChannel
-from tests.support import RealKafka
 
 HASH_KEY = "h" * 32
 VAULT_KEYS = "k1=" + base64.b64encode(b"v" * 32).decode()
@@ -74,10 +73,19 @@ def command(channel: str = "email", n: int = 1, customer_id: str = "ada", **chan
     return msgspec.structs.replace(made, **changes)
 
 
+class Broker(Protocol):
+    """Real, or the demo's."""
+
+    @property
+    def address(self) -> str: ...
+
+    def create_topics(self, partitions: Mapping[str, int]) -> None: ...
+
+
 class Stage:
     """One test's topics, keys and customers."""
 
-    def __init__(self, kafka: RealKafka, redis_url: str, redis: SyncRedis, prefix: str, fakes: Fakes) -> None:
+    def __init__(self, kafka: Broker, redis_url: str, redis: SyncRedis, prefix: str, fakes: Fakes) -> None:
         self._kafka, self._redis_url, self.redis, self.prefix, self.fakes = kafka, redis_url, redis, prefix, fakes
         self._vault = Vault(VAULT_KEYS)
         self._producer = Producer({"bootstrap.servers": kafka.address, "linger.ms": 1, "partitioner": "murmur2_random"})

@@ -11,7 +11,7 @@ from cartstream.senders.outcomes import Answer
 
 @dataclass(frozen=True, slots=True)
 class Letter:
-    """A rendered message on its way. `address` is plain text: never log it. `ttl_s` is the time it has left, in real seconds."""
+    """A rendered message on its way. `address` is plain text: never log it. `ttl_s` is the time it has left, in the clock's seconds."""
 
     command: Command
     customer_id: str
