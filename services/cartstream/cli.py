@@ -12,6 +12,7 @@ import click
 from cartstream import __version__
 from cartstream.errors import CartstreamError, ConfigError
 from cartstream.replay.command import replay
+from cartstream.up.command import up
 
 SERVICES = ("identity", "sessions", "detection", "journeys", "email", "sms", "push", "insights")
 
@@ -67,6 +68,41 @@ def topics(clickstream_partitions: int | None) -> None:
 
 
 @cli.command()
+def settings() -> None:
+    """Print every setting: variable, value in force, whether it is set, and what it is. Secrets stay hidden."""
+    from rich.console import Console
+
+    from cartstream.detection.settings import DetectionSettings
+    from cartstream.fakes.settings import FakesSettings
+    from cartstream.identity.settings import IdentitySettings
+    from cartstream.insights.settings import InsightsSettings
+    from cartstream.journeys.settings import JourneysSettings
+    from cartstream.runtime.settings import Settings, StageSettings
+    from cartstream.runtime.settings_table import table
+    from cartstream.senders.settings import EmailSettings, PushSettings, SenderSettings, SmsSettings
+    from cartstream.sessions.settings import SessionsSettings
+
+    kinds: dict[str, type[Settings]] = {
+        "every service": Settings,
+        "identity, sessions, detection, journeys": StageSettings,
+        "identity": IdentitySettings,
+        "sessions": SessionsSettings,
+        "detection": DetectionSettings,
+        "journeys": JourneysSettings,
+        "email, sms, push": SenderSettings,
+        "email": EmailSettings,
+        "sms": SmsSettings,
+        "push": PushSettings,
+        "insights": InsightsSettings,
+        "fakes": FakesSettings,
+    }
+    known: set[str] = set()
+    console = Console()
+    for title, kind in kinds.items():
+        console.print(table(title, kind, known))
+
+
+@cli.command()
 def keys() -> None:
     """Print fresh secrets for CARTSTREAM_HASH_KEY and CARTSTREAM_VAULT_KEYS."""
     click.echo(f"CARTSTREAM_HASH_KEY={secrets.token_urlsafe(32)}")
@@ -74,6 +110,7 @@ def keys() -> None:
 
 
 cli.add_command(replay)
+cli.add_command(up)
 
 
 def main() -> None:

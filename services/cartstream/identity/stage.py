@@ -88,8 +88,12 @@ class IdentityStage:
             raise Refused("unknown_type", "type is none of track, page, screen, identify, alias, group")
         at = clicks.time_of(envelope.timestamp, raw)
         self._believe(at)
-        user = self._usable(envelope.user_id)
-        event = IdentityEvent(self._device(envelope, user), clicks.message_id_of(envelope.message_id, raw), at, raw)
+        device, user = envelope.anonymous_id, envelope.user_id
+        if user is not None:
+            user = self._usable(user)
+        if device not in self._good or envelope.type == "alias":
+            device = self._device(envelope, user)
+        event = IdentityEvent(device, clicks.message_id_of(envelope.message_id, raw), at, raw)
         if user is not None or found is not None:
             self._identify(event, user, found)
         return event

@@ -30,8 +30,8 @@ class Record(msgspec.Struct, gc=False):
     timestamp: int = 0
 
 
-class Output(msgspec.Struct, gc=False):
-    """One record to write. `topic` is a name of `events.topics`; `value` is one of `events.records`, or bytes passed through."""
+class Output(msgspec.Struct, array_like=True, gc=False):
+    """One record to write, in the shape of `store.Wire`. `topic` is a name of `events.topics`; `value` is one of `events.records`, or bytes passed through."""
 
     topic: str
     key: str | None

@@ -214,8 +214,11 @@ def _keep(
 
 
 def _next_wake(state: CustomerState, rules: SessionRules) -> EventTime:
-    if state.visits:
-        return min([_ends_at(visit, rules) for visit in state.visits])
+    visits = state.visits
+    if len(visits) == 1:
+        return _ends_at(visits[0], rules)
+    if visits:
+        return min([_ends_at(visit, rules) for visit in visits])
     return state.last_activity + rules.keep
 
 
