@@ -66,7 +66,7 @@ def producer_config(brokers: str, transactional_id: str) -> dict[str, Any]:
 def generation_of(consumer: Any) -> int:
     """The consumer group generation of this member (member epoch under KIP-848), -1 outside a group.
 
-    The layout is librdkafka's own: `CGMDv2:` and a big-endian int32.
+    The layout is librdkafka's own: `CGMDv2:` and an int32 in the machine's byte order.
     """
     metadata = consumer.consumer_group_metadata()
     if metadata is None:
@@ -74,7 +74,7 @@ def generation_of(consumer: Any) -> int:
     raw = bytes(metadata) if not isinstance(metadata, bytes) else metadata
     if not raw.startswith(_MAGIC):
         raise CartstreamError("this confluent-kafka keeps group metadata in a new form: pin the version of the lock file")
-    return int(struct.unpack(">i", raw[len(_MAGIC) : len(_MAGIC) + 4])[0])
+    return int(struct.unpack("=i", raw[len(_MAGIC) : len(_MAGIC) + 4])[0])
 
 
 def ensure_topics(brokers: str, prefix: str, partitions: int, replication: int, clickstream_partitions: int | None = None) -> None:
