@@ -88,11 +88,14 @@ class Stage:
     def __init__(self, kafka: Broker, redis_url: str, redis: SyncRedis, prefix: str, fakes: Fakes) -> None:
         self._kafka, self._redis_url, self.redis, self.prefix, self.fakes = kafka, redis_url, redis, prefix, fakes
         self._vault = Vault(VAULT_KEYS)
-        self._producer = Producer({"bootstrap.servers": kafka.address, "linger.ms": 1, "partitioner": "murmur2_random"})
+        self._producer = Producer(
+            {"bootstrap.servers": kafka.address, "linger.ms": 1, "partitioner": "murmur2_random", "message.max.bytes": 5_000_000}
+        )
         self.registry = new_registry("test", "0")
         self.health = Health()
 
     def create_topics(self, channel: str) -> None:
+        """The channel's topics, of two partitions each."""
         names = [topics.commands(channel), topics.dead_letters(topics.commands(channel)), topics.DELIVERIES, topics.SIGNALS]
         self._kafka.create_topics({self.prefix + name: PARTITIONS for name in names})
 

@@ -3,11 +3,12 @@
 from __future__ import annotations
 
 import asyncio
+import os
 import time
 
 import pytest
 
-from cartstream.events import topics
+from cartstream.events import read_model, topics
 from cartstream.fakes.failures import Failure
 from tests.senders.stage import Stage, command, now_ms, until
 
@@ -239,3 +240,30 @@ async def test_the_rate_limit_holds_over_two_senders(stage: Stage) -> None:
 
     # A burst of 20, then 20 a second.
     assert time.monotonic() - started > 1.8
+
+
+async def test_an_unreadable_contact_stops_one_command_and_no_other(stage: Stage) -> None:
+    stage.create_topics("sms")
+    stage.customer("bob")
+    stage.redis.set(stage.prefix + read_model.contact_key("ada"), b"\xc1 not msgpack")
+    stage.order(command("sms", 1, "ada"), command("sms", 2, "bob"))
+
+    async with stage.sending("sms"):
+        by_customer = {delivery.customer_id: delivery for delivery in await stage.deliveries(2)}
+
+    assert (by_customer["ada"].status, by_customer["ada"].reason) == ("failed", "unreadable_contact")
+    assert by_customer["bob"].status == "accepted"
+
+
+async def test_a_command_of_two_megabytes_of_rubbish_goes_to_the_dead_letters_whole(stage: Stage) -> None:
+    stage.create_topics("sms")
+    stage.customer()
+    rubbish = os.urandom(2_000_000)
+    stage.put("commands.sms", rubbish, partition=0)
+    stage.order(command("sms"), partition=0)
+
+    async with stage.sending("sms"):
+        await stage.deliveries(1)
+        dead, _ = await stage.dead_letter("commands.sms")
+
+    assert dead.value() == rubbish

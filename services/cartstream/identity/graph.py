@@ -10,10 +10,12 @@ from __future__ import annotations
 import msgspec
 
 from cartstream.events.records import Customer, Identifier, Merge, make_id
-from cartstream.events.times import EventTime
+from cartstream.events.times import DAY, EventTime
 from cartstream.identity.identifiers import TYPES, strongest_first
 
 DEVICES_SHOWN = 1_000
+TELL_AGAIN = 30 * DAY
+"""A customer who identifies is told of again after so long, so that no later service forgets the consent."""
 CHANNEL_OF = {"email": "email", "phone": "sms", "push": "push"}
 
 
@@ -119,7 +121,8 @@ def link(view: View, request: LinkRequest, sealed: dict[str, bytes]) -> Linked:
         refused.append(candidates.pop().type)
     node = _merged(view, owners, candidates, request)
     attached = _attach(view, node, candidates)
-    if _learn(view, node, request, sealed) or attached:
+    stale = request.at - node.changed_at > TELL_AGAIN
+    if _learn(view, node, request, sealed) or attached or stale:
         node.changed_at, node.changed_by = max(node.changed_at, request.at), request.event_id
         view.dirty_nodes.add(node.customer_id)
     merges = [

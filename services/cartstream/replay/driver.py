@@ -16,7 +16,7 @@ from cartstream.events.times import EventTime
 from cartstream.runtime.partition import Layout, Partition, StepFailed
 from cartstream.runtime.stage import Record, Stage
 from cartstream.runtime.store import MemoryStore, Wire
-from cartstream.runtime.watermarks import RecordWatermark
+from cartstream.runtime.watermarks import AlignedWatermark, RecordWatermark
 
 Observer = Callable[[Wire], None]
 
@@ -24,14 +24,24 @@ Observer = Callable[[Wire], None]
 class Pipeline:
     """Stages in upstream-to-downstream order. Records go in by `feed`, `run` works until nothing is left to do.
 
-    `partitions` is that of every topic. `batch_size` bounds what a stage is given at once; results do not depend on either.
+    `partitions` is that of every topic. `batch_size` bounds what a stage is given at once, `announce_ms` how
+    much event time passes before a stage tells the next; results depend on none of them.
     """
 
-    def __init__(self, stages: Sequence[Stage[Any]], partitions: int = 1, batch_size: int = 1_000, observe: Observer | None = None) -> None:
+    def __init__(
+        self,
+        stages: Sequence[Stage[Any]],
+        partitions: int = 1,
+        batch_size: int = 1_000,
+        observe: Observer | None = None,
+        announce_ms: EventTime = 0,
+    ) -> None:
         self._layout = Layout.of(partitions, partitions, cache_entries=10**9)
         self._stages = list(stages)
         self._batch_size = batch_size
         self._observe = observe
+        self._announce_ms = announce_ms
+        self._whole = False
         self._queues: dict[tuple[str, int], deque[Record]] = defaultdict(deque)
         self._offsets: dict[tuple[str, int], int] = defaultdict(int)
         self._read = {stage.source for stage in stages}
@@ -52,12 +62,14 @@ class Pipeline:
 
     def advance(self, now: EventTime) -> None:
         """All partitions of the clickstream are caught up at `now`: time passes, wake-ups fire, down to the last stage."""
+        self._whole = True
         for stage in self._stages:
             for number, partition in enumerate(self._partitions[stage.name]):
                 if isinstance(partition.watermark, RecordWatermark):
                     partition.watermark.follow_clock(now)
                     self._commit(stage, number, [])
         self.run()
+        self._whole = False
 
     def states(self, service: str) -> Iterable[tuple[str, Any]]:
         """(key, state) of one service, by key."""
@@ -77,7 +89,7 @@ class Pipeline:
         while True:
             partition = self._partitions[stage.name][number]
             try:
-                batch = partition.process(records, set_aside=aside)
+                batch = partition.process(records, announce=self._tells(partition), set_aside=aside)
                 break
             except StepFailed as failed:
                 aside |= {failed.offset}
@@ -86,6 +98,11 @@ class Pipeline:
         partition.done()
         for output in batch.outbox:
             self._enqueue(output)
+
+    def _tells(self, partition: Partition[Any]) -> bool:
+        mark = partition.watermark
+        known = mark.upstream if isinstance(mark, AlignedWatermark) else mark.value
+        return self._whole or known - partition.announced >= self._announce_ms
 
     def _enqueue(self, output: Wire) -> None:
         if output.partition >= 0:

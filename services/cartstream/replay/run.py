@@ -29,6 +29,7 @@ from cartstream.sessions.stage import SessionsStage
 FILES = ("sessions", "activity", "signals", "decisions", "commands", "customers", "carts")
 SLICE_MS = 1 * SECOND
 SLICE_EVENTS = 1_000
+ANNOUNCE_MS = 60 * SECOND
 # Only used where the environment names no key: replay keeps its results to itself, and they must not change from run to run.
 REPLAY_HASH_KEY = "replay-without-a-key-of-its-own--"
 
@@ -38,7 +39,7 @@ class Replay:
 
     def __init__(self, out: Path, partitions: int = 1) -> None:
         self.directory = MemoryDirectory()
-        self.pipeline = Pipeline(self._stages(), partitions, observe=self._observe)
+        self.pipeline = Pipeline(self._stages(), partitions, observe=self._observe, announce_ms=ANNOUNCE_MS)
         self.counts: dict[str, int] = dict.fromkeys((*FILES, "events", "refused"), 0)
         self._out = out
         self._files: dict[str, BinaryIO] = {}

@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import time
+from pathlib import Path
 from typing import Protocol
 
 from cartstream.errors import ConfigError
@@ -35,6 +36,22 @@ class ScaledClock:
         return self._origin + int((time.time() - self._started_at) * 1000 * self.speed)
 
 
+class AwaitedClock:
+    """A scaled clock that stands at `origin` until the file `start` is there and says at which real moment (s) it began to run."""
+
+    def __init__(self, origin: EventTime, start: Path, speed: float) -> None:
+        self._origin, self._start, self.speed = origin, start, speed
+        self._running: ScaledClock | None = None
+
+    def now(self) -> EventTime:
+        if self._running is None:
+            try:
+                self._running = ScaledClock(self._origin, float(self._start.read_text()), self.speed)
+            except (FileNotFoundError, ValueError):
+                return self._origin
+        return self._running.now()
+
+
 class ManualClock:
     """Stands still until it is moved: for replay and tests."""
 
@@ -51,12 +68,14 @@ class ManualClock:
 
 
 def parse_clock(text: str) -> Clock:
-    """`system`, or `scaled:<origin ms>:<real start s>:<speed>`. Raises ConfigError."""
+    """`system`, or `scaled:<origin ms>:<real start s>:<speed>`; `@file` for the start waits for a file that says it. Raises ConfigError."""
     if text == "system":
         return SystemClock()
     match text.split(":"):
         case ["scaled", origin, started_at, speed]:
             try:
+                if started_at.startswith("@"):
+                    return AwaitedClock(int(origin), Path(started_at[1:]), float(speed))
                 return ScaledClock(int(origin), float(started_at), float(speed))
             except ValueError:
                 pass

@@ -79,6 +79,9 @@ class Partition(Generic[S]):
     def __init__(self, stage: Stage[S], number: int, store: StateStore, opened: Opened, layout: Layout, generation: int = 0) -> None:
         found = opened.checkpoint or Checkpoint()
         self.stage = stage
+        # Asked once: isinstance against a protocol looks up every member anew.
+        self._source = stage if isinstance(stage, Source) else None
+        self._prepares = stage if isinstance(stage, Prepares) else None
         self.number = number
         self._store = store
         self._layout = layout
@@ -89,8 +92,8 @@ class Partition(Generic[S]):
         self.generation = generation
         self.next_offset = found.next_offset
         self.watermark: RecordWatermark | AlignedWatermark = (
-            RecordWatermark(stage.lateness_ms, found.sources)
-            if isinstance(stage, Source)
+            RecordWatermark(self._source.lateness_ms, found.sources)
+            if self._source is not None
             else AlignedWatermark(stage.name, found.expected, found.sources)
         )
         self.announced = self.announced_to_siblings = UNKNOWN
@@ -106,11 +109,11 @@ class Partition(Generic[S]):
         work = _Work(self.stage, self.watermark.value)
         events, marks = self._decode(records, work, set_aside)
         self._load(events, marks)
-        if isinstance(self.stage, Prepares):
-            self.stage.prepare([event for _, key, event in events if key], self._cache)
+        if self._prepares is not None:
+            self._prepares.prepare([event for _, key, event in events if key], self._cache)
         self._run(events, work)
-        if isinstance(self.stage, Source) and self.tally.newest != UNKNOWN:
-            self.watermark.observe(self.tally.newest)  # type: ignore[union-attr]
+        if self.tally.newest != UNKNOWN and isinstance(self.watermark, RecordWatermark):
+            self.watermark.observe(self.tally.newest)
         if records:
             self.next_offset = records[-1].offset + 1
         if announce:
@@ -125,7 +128,7 @@ class Partition(Generic[S]):
     def _decode(
         self, records: Iterable[Record], work: _Work[S], set_aside: frozenset[int]
     ) -> tuple[list[tuple[int, str, Any]], list[Watermark]]:
-        stage, source = self.stage, isinstance(self.stage, Source)
+        stage, source = self.stage, self._source
         decode, key_of = stage.decode, stage.key_of
         header = self._layout.watermark_header
         events: list[tuple[int, str, Any]] = []
@@ -134,7 +137,7 @@ class Partition(Generic[S]):
         for record in records:
             try:
                 value = record.value
-                if not source and value[:1] == _AVRO and value[:5] == header:
+                if source is None and value[:1] == _AVRO and value[:5] == header:
                     mark = avro.codec().decode(value)
                     marks.append(mark)
                     events.append((record.offset, "", mark))
@@ -142,7 +145,7 @@ class Partition(Generic[S]):
                 if set_aside and record.offset in set_aside:
                     raise Refused(STEP_FAILED, "the program failed on this record: see the log, mend it, and replay it from here")
                 event = decode(record)
-                if source and (at := stage.time_of(event)) > newest:  # type: ignore[attr-defined]
+                if source is not None and (at := source.time_of(event)) > newest:
                     newest = at
                 events.append((record.offset, key_of(event), event))
             except Refused as refused:
@@ -165,7 +168,7 @@ class Partition(Generic[S]):
         cache, apply, keep = self._cache, self.stage.step, self._keep
         offset = -1
         try:
-            for offset, key, event in events:
+            for offset, key, event in events:  # noqa: B007 (the except tells of it)
                 if key:
                     keep(key, apply(cache[key], event, work.watermark), work)
                 else:

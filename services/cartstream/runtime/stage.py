@@ -31,7 +31,9 @@ class Record(msgspec.Struct, gc=False):
 
 
 class Output(msgspec.Struct, array_like=True, gc=False):
-    """One record to write, in the shape of `store.Wire`. `topic` is a name of `events.topics`; `value` is one of `events.records`, or bytes passed through."""
+    """One record to write, in the shape of `store.Wire`.
+
+    `topic` is a name of `events.topics`; `value` is one of `events.records`, or bytes passed through."""
 
     topic: str
     key: str | None

@@ -76,6 +76,7 @@ class SenderLoop:
         self._kafka_thread = ThreadPoolExecutor(1, "consumer")
         self._publish_thread = ThreadPoolExecutor(1, "publisher")
         self._intake: Intake | None = None
+        self._halted: PartitionHalted | None = None
         self._looked_at = 0.0
 
     def stop(self) -> None:
@@ -219,14 +220,20 @@ class SenderLoop:
         assert intake is not None
         places = [TopicPartition(self._topic, number, at) for number, at in offsets.items()]
         records = [record for done in batch for record in done.records]
-        await self._bounded(lambda: self._publisher.publish(records, places, intake.group))
+        # Of the same moment as the offsets: a partition lost while this waits must be refused, not committed.
+        group = intake.group
+        await self._bounded(lambda: self._publisher.publish(records, places, group))
 
     async def _bounded(self, call: Callable[[], T]) -> T:
         """On the publisher's thread, with an outer limit: the client library bounds some calls badly."""
+        if self._halted is not None:
+            raise self._halted
         try:
             return await asyncio.wait_for(self._loop.run_in_executor(self._publish_thread, call), self._publisher.longest_s)
         except TimeoutError as error:
-            raise PartitionHalted(f"a Kafka transaction did not come back in {self._publisher.longest_s:.0f} s") from error
+            # Whether it went through is unknown: nothing more may be committed behind it.
+            self._halted = PartitionHalted(f"a Kafka transaction did not come back in {self._publisher.longest_s:.0f} s")
+            raise self._halted from error
 
     async def _take(self, partitions: Partitions) -> None:
         for number in partitions:

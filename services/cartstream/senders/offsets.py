@@ -15,10 +15,10 @@ class Progress:
         self._committed: int | None = None
 
     def started(self, offset: int) -> None:
-        """Offsets come in order; gaps (transaction markers) are fine."""
+        """Gaps (transaction markers) are fine, and so is an offset that comes again after a rebalance."""
         self._unfinished.add(offset)
         heapq.heappush(self._heap, offset)
-        self._next = offset + 1
+        self._next = max(self._next or 0, offset + 1)
 
     def finished(self, offset: int) -> None:
         self._unfinished.discard(offset)

@@ -11,6 +11,9 @@ from confluent_kafka import KafkaError, KafkaException, Producer, TopicPartition
 
 from cartstream.errors import Unavailable
 
+_MOST_BYTES = 12 * 1024 * 1024
+"""Whatever was on a command topic fits its dead-letter topic: the broker decides, not this client."""
+
 
 @dataclass(frozen=True, slots=True)
 class Outgoing:
@@ -33,6 +36,7 @@ class Publisher:
             "partitioner": "murmur2_random",
             "compression.type": "lz4",
             "linger.ms": 2,
+            "message.max.bytes": _MOST_BYTES,
             "log_level": 3,
         }
         self._timeout_s = timeout_ms / 1000

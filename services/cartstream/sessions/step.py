@@ -66,8 +66,7 @@ def step(state: CustomerState | None, event: Event, watermark: EventTime, rules:
         return _receive(state or CustomerState(event.survivor), event, rules)
     state = state or CustomerState(event.customer_id)
     if state.merged_into is not None:
-        moved = msgspec.structs.replace(event, customer_id=state.merged_into)
-        return _keep(state, rules, [Output(topics.IDENTIFIED, state.merged_into, moved)])
+        return _keep(state, rules, [])  # the survivor has its own record since the merge: this one must not overwrite its consent
     return _keep(state, rules, [Output(topics.ACTIVITY, event.customer_id, event)])
 
 
@@ -152,6 +151,7 @@ def _shop(state: CustomerState, event: ClickEvent, visit: Visit | None, outputs:
         )
     elif changed:
         kind = "cart_updated" if state.lines else "cart_emptied"
+        state.checkout_at = state.checkout_at if state.lines else 0
     if kind is not None:
         outputs.append(_activity(state, kind, f"{event.message_id}:{kind}", event.at, visit, **details))
     guarded = changed or event.action is Action.ORDER
