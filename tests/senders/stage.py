@@ -10,7 +10,7 @@ from contextlib import asynccontextmanager, closing
 from typing import Any, Protocol
 
 import msgspec
-from confluent_kafka import Consumer, Message, Producer, TopicPartition
+from confluent_kafka import OFFSET_BEGINNING, Consumer, Message, Producer, TopicPartition
 from redis import Redis as SyncRedis
 
 from cartstream.events import read_model, topics
@@ -159,7 +159,7 @@ class Stage:
         found: list[Message] = []
         end = time.monotonic() + WAIT_S
         with closing(Consumer(settings)) as consumer:
-            consumer.subscribe([self.prefix + topic])
+            consumer.assign([TopicPartition(self.prefix + topic, number, OFFSET_BEGINNING) for number in range(PARTITIONS)])
             while len(found) < count:
                 assert time.monotonic() < end, f"{len(found)} of {count} records on {topic}"
                 message = consumer.poll(0.1)

@@ -2,8 +2,9 @@
 
 from __future__ import annotations
 
-from collections.abc import Sequence
+from collections.abc import Callable, Sequence
 from dataclasses import dataclass, replace
+from typing import TypeVar
 
 import msgspec
 from redis.asyncio import Redis
@@ -15,6 +16,7 @@ from cartstream.runtime.log import logger
 from cartstream.senders.coalesce import Coalescer
 from cartstream.senders.ledger import Ledger
 
+T = TypeVar("T")
 _HOPS = 8
 
 
@@ -86,12 +88,10 @@ class Desk:
 
 
 def _standing(customer_id: str, contact: bytes | None, guard: bytes | None, entry: bytes | None, dead: bytes | None) -> Standing:
-    unreadable, reachable, known = None, None, None
-    try:
-        unreadable, reachable = "contact", read_model.decode_contact(contact) if contact else None
-        unreadable, known = "guard", read_model.decode_guard(guard) if guard else None
-        unreadable = None
-    except msgspec.MsgspecError:
+    reachable, bad_contact = _decoded(contact, read_model.decode_contact)
+    known, bad_guard = _decoded(guard, read_model.decode_guard)
+    unreadable = "contact" if bad_contact else "guard" if bad_guard else None
+    if unreadable is not None:
         logger().error("an unreadable entry of the read model", kind=unreadable, customer=customer_id)
     return Standing(
         customer_id=customer_id,
@@ -102,6 +102,14 @@ def _standing(customer_id: str, contact: bytes | None, guard: bytes | None, entr
         dead=dead,
         unreadable=unreadable,
     )
+
+
+def _decoded(raw: bytes | None, decode: Callable[[bytes], T]) -> tuple[T | None, bool]:
+    """The value, and whether there was one that cannot be read."""
+    try:
+        return (decode(raw) if raw else None), False
+    except msgspec.MsgspecError:
+        return None, True
 
 
 def _joined(before: Standing, after: Standing) -> Standing:
