@@ -96,8 +96,12 @@ class Stage:
 
     def create_topics(self, channel: str) -> None:
         """The channel's topics, of two partitions each."""
+        self._kafka.create_topics(self.topics(channel))
+
+    def topics(self, channel: str) -> dict[str, int]:
+        """Partitions by topic, prefix and all."""
         names = [topics.commands(channel), topics.dead_letters(topics.commands(channel)), topics.DELIVERIES, topics.SIGNALS]
-        self._kafka.create_topics({self.prefix + name: PARTITIONS for name in names})
+        return {self.prefix + name: PARTITIONS for name in names}
 
     def customer(self, customer_id: str = "ada", guard: Guard | None = None, **contact: Any) -> None:
         """Reachable on every channel, with consent, unless told otherwise."""
@@ -130,8 +134,13 @@ class Stage:
         assert self._producer.flush(WAIT_S) == 0
 
     def put(self, topic: str, value: bytes, key: bytes = b"k", partition: int | None = None) -> None:
-        self._producer.produce(self.prefix + topic, value, key, -1 if partition is None else partition)
+        refused: list[object] = []
+        place = -1 if partition is None else partition
+        self._producer.produce(
+            self.prefix + topic, value, key, place, on_delivery=lambda error, _: refused.append(error) if error else None
+        )
         assert self._producer.flush(WAIT_S) == 0
+        assert not refused
 
     async def read(self, topic: str, count: int) -> list[Message]:
         """The first `count` committed records of a topic."""

@@ -11,6 +11,7 @@ import pytest
 from cartstream.events import read_model, topics
 from cartstream.fakes.failures import Failure
 from tests.senders.stage import Stage, command, now_ms, until
+from tests.support import RealKafka
 
 
 @pytest.mark.parametrize(("channel", "status"), [("email", "451"), ("sms", "503"), ("push", "503")])
@@ -255,8 +256,8 @@ async def test_an_unreadable_contact_stops_one_command_and_no_other(stage: Stage
     assert by_customer["bob"].status == "accepted"
 
 
-async def test_a_command_of_two_megabytes_of_rubbish_goes_to_the_dead_letters_whole(stage: Stage) -> None:
-    stage.create_topics("sms")
+async def test_a_command_of_two_megabytes_of_rubbish_goes_to_the_dead_letters_whole(stage: Stage, kafka: RealKafka) -> None:
+    kafka.create_topics(stage.topics("sms"), {"max.message.bytes": "3000000"})
     stage.customer()
     rubbish = os.urandom(2_000_000)
     stage.put("commands.sms", rubbish, partition=0)
