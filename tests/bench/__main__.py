@@ -5,10 +5,10 @@ from __future__ import annotations
 import json
 import sys
 
-from tests.bench import stages
+from tests.bench import stages, whole
 from tests.bench.ground import ground
 
-BENCHMARKS = {"identity": stages.identity, "sessions": stages.sessions}
+BENCHMARKS = {"identity": stages.identity, "sessions": stages.sessions, "pipeline": whole.pipeline, "exit_signal": whole.exit_signal}
 
 
 def main(names: list[str]) -> int:

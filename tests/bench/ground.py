@@ -103,7 +103,7 @@ def floor(on: Ground, topic: str, count: int) -> float:
 class Service:
     """A service process under measurement, seen through its /metrics."""
 
-    process: subprocess.Popen[bytes]
+    process: subprocess.Popen[bytes] | None
     url: str
 
     def value(self, name: str, **labels: str) -> float:

@@ -32,6 +32,7 @@ def _measure(on: Ground, name: str, prefix: str, least: float, port: int) -> dic
     with service(name, on.environment(prefix), port) as running:
         wait_until(lambda: _done(running) > 0)
         begun, at_begin = time.perf_counter(), _done(running)
+        assert running.process is not None
         before = [cpu_seconds(pid) for pid in (running.process.pid, on.broker_pid, on.redis_pid)]
         wait_until(lambda: _done(running) >= EVENTS)
         seconds, handled = time.perf_counter() - begun, _done(running) - at_begin
@@ -47,9 +48,14 @@ def _measure(on: Ground, name: str, prefix: str, least: float, port: int) -> dic
             "cpu_s_per_million": {
                 part: round(cpu / handled * 1e6, 1) for part, cpu in zip(("service", "broker", "redis"), used, strict=True)
             },
-            "phases": {phase: round(running.value("cartstream_phase_seconds_total", phase=phase) / total, 2) for phase in ("poll", "step", "redis", "kafka")},
+            "phases": {
+                phase: round(running.value("cartstream_phase_seconds_total", phase=phase) / total, 2)
+                for phase in ("poll", "step", "redis", "kafka")
+            },
         }
 
 
 def _done(running: Service) -> float:
-    return running.value("cartstream_records_processed_total", outcome="ok") + running.value("cartstream_records_processed_total", outcome="late")
+    return running.value("cartstream_records_processed_total", outcome="ok") + running.value(
+        "cartstream_records_processed_total", outcome="late"
+    )
