@@ -11,6 +11,7 @@ import click
 
 from cartstream import __version__
 from cartstream.errors import CartstreamError, ConfigError
+from cartstream.demo.command import demo
 from cartstream.replay.command import replay
 from cartstream.up.command import up
 
@@ -104,13 +105,17 @@ def settings() -> None:
 
 @cli.command()
 def keys() -> None:
-    """Print fresh secrets for CARTSTREAM_HASH_KEY and CARTSTREAM_VAULT_KEYS."""
+    """Print fresh secrets: CARTSTREAM_HASH_KEY, CARTSTREAM_VAULT_KEYS, CARTSTREAM_VAPID_PRIVATE_KEY."""
+    from cartstream.senders.push.vapid import generate
+
     click.echo(f"CARTSTREAM_HASH_KEY={secrets.token_urlsafe(32)}")
     click.echo(f"CARTSTREAM_VAULT_KEYS=k1={base64.b64encode(os.urandom(32)).decode()}")
+    click.echo(f"CARTSTREAM_VAPID_PRIVATE_KEY={generate()[0]}")
 
 
 cli.add_command(replay)
 cli.add_command(up)
+cli.add_command(demo)
 
 
 def main() -> None:
