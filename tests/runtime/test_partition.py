@@ -159,6 +159,11 @@ def test_a_record_that_the_program_fails_on_is_named_and_can_be_set_aside() -> N
     assert (letter.headers or {})["cs-reason"] == "step_failed"
 
 
+def test_a_record_that_decoding_fails_on_is_named_too() -> None:
+    with pytest.raises(StepFailed, match="offset 4: ZeroDivisionError"):
+        Desk().do(record(3, Act("a")), record(4, b"[]"))
+
+
 def test_a_watermark_is_passed_on_once_to_siblings_and_then_downstream() -> None:
     desk = Desk(layout=Layout.of(1, 2))
     assert marks(desk.do(record(0, Act("a")), announce=True).outbox) == []

@@ -57,6 +57,8 @@ class ToyStage:
     def decode(self, record: Record) -> Act:
         try:
             return msgspec.json.decode(record.value, type=Act)
+        except msgspec.ValidationError as error:
+            raise ZeroDivisionError("a defect in decoding") from error
         except msgspec.DecodeError as error:
             raise Refused("unparseable", "not an act") from error
 

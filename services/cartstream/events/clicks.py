@@ -9,12 +9,13 @@ from __future__ import annotations
 import hashlib
 from datetime import datetime
 from enum import IntEnum
+from math import isfinite
 from typing import Any, TypeAlias
 
 import msgspec
 
 from cartstream.errors import Refused
-from cartstream.events.times import EventTime, from_datetime
+from cartstream.events.times import EventTime, from_datetime, parse_iso
 
 REASONS = (
     "too_large",
@@ -29,6 +30,7 @@ REASONS = (
 
 MAX_BYTES = 1_000_000
 MAX_ID = 256
+EARLIEST, LATEST = parse_iso("2000-01-01T00:00:00Z"), parse_iso("2100-01-01T00:00:00Z")
 
 TYPES = frozenset({"track", "page", "screen", "identify", "alias", "group"})
 
@@ -127,6 +129,8 @@ def decode_click(raw: bytes) -> Click:
         return _decode_click(raw)
     except (msgspec.DecodeError, UnicodeDecodeError) as error:
         return _repaired(raw, error)
+    except RecursionError as error:
+        raise Refused("unparseable", "nested too deeply") from error
 
 
 def _repaired(raw: bytes, error: Exception) -> Click:
@@ -136,6 +140,8 @@ def _repaired(raw: bytes, error: Exception) -> Click:
         envelope = _decode_envelope(raw)
     except (msgspec.DecodeError, UnicodeDecodeError) as again:
         raise Refused("wrong_schema", _path_only(again)) from again
+    except RecursionError as again:
+        raise Refused("unparseable", "nested too deeply") from again
     return Click(
         type=envelope.type,
         anonymous_id=envelope.anonymous_id,
@@ -168,7 +174,8 @@ def _path_only(error: Exception) -> str:
 
 
 def time_of(value: datetime | int | float | None, raw: bytes) -> EventTime:
-    """Event time: `timestamp`, else the first of originalTimestamp, sentAt, receivedAt. Numbers are epoch ms. Raises Refused."""
+    """Event time: `timestamp`, else the first of originalTimestamp, sentAt, receivedAt. Numbers are epoch ms. Raises Refused, also
+    for a time that no clock could have shown."""
     if value is None:
         try:
             spare = _decode_envelope(raw)
@@ -177,12 +184,17 @@ def time_of(value: datetime | int | float | None, raw: bytes) -> EventTime:
         value = next((v for v in (spare.original_timestamp, spare.sent_at, spare.received_at) if v is not None), None)
         if value is None:
             raise Refused("missing_time", "none of timestamp, originalTimestamp, sentAt, receivedAt")
-    return from_datetime(value) if isinstance(value, datetime) else int(value)
+    if isinstance(value, float) and not isfinite(value):
+        raise Refused("wrong_schema", "the event time is no number")
+    at = from_datetime(value) if isinstance(value, datetime) else int(value)
+    if not EARLIEST <= at <= LATEST:
+        raise Refused("future" if at > LATEST else "before_retention", "the event time is absurd")
+    return at
 
 
 def message_id_of(given: str | None, raw: bytes) -> str:
-    """The de-duplication key: `messageId`, else a digest of the bytes."""
-    return given if given else hashlib.blake2b(raw, digest_size=16).hexdigest()
+    """The de-duplication key: `messageId`, else (or when that is longer than an id may be) a digest of the bytes."""
+    return given if given and len(given) <= MAX_ID else hashlib.blake2b(raw, digest_size=16).hexdigest()
 
 
 def device_of(anonymous_id: str | None, user_id: str | None) -> str:

@@ -13,9 +13,11 @@ import orjson
 import phonenumbers
 from email_validator import EmailNotValidError, validate_email
 
+from cartstream.errors import Refused
 from cartstream.runtime.vault import AddressHash
 
 _EMAIL = re.compile(r"[A-Za-z0-9._%+\-]{1,64}(?:@|%40)[A-Za-z0-9.\-]{1,253}\.[A-Za-z]{2,24}")
+MAX_DEPTH = 200  # below what orjson writes (254) and Python recurses
 _ADDRESS_KEYS = {
     "email": "email",
     "emailaddress": "email",
@@ -71,16 +73,18 @@ class Redactor:
         self._categories = categories
 
     def redact(self, raw: bytes) -> tuple[bytes, Found]:
-        """The event without addresses, and what was found. Raises orjson.JSONDecodeError."""
+        """The event without addresses, and what was found. Raises orjson.JSONDecodeError, RecursionError, Refused."""
         event = orjson.loads(raw)
+        if not isinstance(event, dict):
+            raise Refused("wrong_schema", "an event is a JSON object")
         found = Found()
-        context = event.get("context") if isinstance(event, dict) else None
+        context = event.get("context")
         for traits in (context.get("traits") if isinstance(context, dict) else None, event.get("traits")):
             if isinstance(traits, dict):
                 self._read(traits, found)
         if isinstance(context, dict):
             self._read_context(context, found)
-        return orjson.dumps(self._clean(event, "")), found
+        return orjson.dumps(self._clean(event, "", MAX_DEPTH)), found
 
     def _read(self, traits: dict[str, Any], found: Found) -> None:
         for name, value in traits.items():
@@ -107,14 +111,16 @@ class Redactor:
             found.timezone = found.timezone or _text(context.get("timezone"), 64)
             found.locale = found.locale or _text(context.get("locale"), 32)
 
-    def _clean(self, value: Any, name: str) -> Any:
+    def _clean(self, value: Any, name: str, depth: int) -> Any:
+        if not depth:
+            raise RecursionError
         kind = _ADDRESS_KEYS.get(name.lower().replace("_", ""))
         if kind and value is not None and not isinstance(value, bool):
             return {"hash": self._hash(kind, normalise(kind, value) or repr(value))}
         if isinstance(value, dict):
-            return {self._clean(key, ""): self._clean(entry, key) for key, entry in value.items()}
+            return {self._clean(key, "", depth): self._clean(entry, key, depth - 1) for key, entry in value.items()}
         if isinstance(value, list):
-            return [self._clean(entry, "") for entry in value]
+            return [self._clean(entry, "", depth - 1) for entry in value]
         if isinstance(value, str) and ("@" in value or "%40" in value):
             return _EMAIL.sub(lambda match: self._hash("email", match[0].replace("%40", "@").lower()), value)
         return value

@@ -11,7 +11,7 @@ from cartstream.errors import Refused
 from cartstream.events import clicks, topics
 from cartstream.events.clicks import MAX_BYTES, MAX_ID
 from cartstream.events.records import Identifier
-from cartstream.events.times import DAY, SECOND, EventTime, parse_iso
+from cartstream.events.times import DAY, SECOND, EventTime
 from cartstream.identity.contacts import Found, Redactor, may_hold_address
 from cartstream.identity.directory import Directory
 from cartstream.identity.graph import LinkRequest, identifier_name
@@ -24,7 +24,6 @@ from cartstream.runtime.stage import Record, Step
 from cartstream.runtime.vault import AddressHash
 
 _GOOD_IDS_KEPT = 500_000
-_EARLIEST, _LATEST = parse_iso("2000-01-01T00:00:00Z"), parse_iso("2100-01-01T00:00:00Z")
 
 
 class _Envelope(msgspec.Struct, gc=False, rename="camel"):
@@ -72,18 +71,7 @@ class IdentityStage:
         raw = record.value
         if len(raw) > MAX_BYTES:
             raise Refused("too_large", f"{len(raw)} bytes, at most {MAX_BYTES}")
-        found = None
-        if may_hold_address(raw):
-            try:
-                raw, found = self._redactor.redact(raw)
-            except orjson.JSONDecodeError as error:
-                raise Refused("unparseable", "not JSON in UTF-8") from error
-        try:
-            envelope = _decode(raw)
-        except msgspec.ValidationError as error:
-            raise Refused("wrong_schema", "an envelope field has the wrong kind: see the Segment spec") from error
-        except (msgspec.DecodeError, UnicodeDecodeError) as error:
-            raise Refused("unparseable", "not JSON in UTF-8") from error
+        raw, envelope, found = self._open(raw)
         if envelope.type not in clicks.TYPES:
             raise Refused("unknown_type", "type is none of track, page, screen, identify, alias, group")
         at = clicks.time_of(envelope.timestamp, raw)
@@ -97,6 +85,23 @@ class IdentityStage:
         if user is not None or found is not None:
             self._identify(event, user, found)
         return event
+
+    def _open(self, raw: bytes) -> tuple[bytes, _Envelope, Found | None]:
+        """The event without addresses, its envelope, and the addresses. Raises Refused."""
+        found = None
+        try:
+            if may_hold_address(raw):
+                raw, found = self._redactor.redact(raw)
+            envelope = _decode(raw)
+        except msgspec.ValidationError as error:
+            raise Refused("wrong_schema", "an envelope field has the wrong kind: see the Segment spec") from error
+        except (msgspec.DecodeError, orjson.JSONDecodeError, UnicodeDecodeError) as error:
+            raise Refused("unparseable", "not JSON in UTF-8") from error
+        except RecursionError as error:
+            raise Refused("unparseable", "nested too deeply") from error
+        if len(raw) > MAX_BYTES:
+            raise Refused("too_large", f"{len(raw)} bytes with hashes in place of addresses, at most {MAX_BYTES}")
+        return raw, envelope, found
 
     def key_of(self, event: IdentityEvent) -> str:
         return event.device_id
@@ -128,10 +133,12 @@ class IdentityStage:
         return Step(state, changed=False)
 
     def _believe(self, at: EventTime) -> None:
-        now = self._clock.now() if self._clock else None
-        if at > (_LATEST if now is None else now + self._future):
+        if self._clock is None:
+            return
+        now = self._clock.now()
+        if at > now + self._future:
             raise Refused("future", "the event time lies too far ahead of the clock")
-        if at < (_EARLIEST if now is None else now - self._past):
+        if at < now - self._past:
             raise Refused("before_retention", "the event time lies further back than any state is kept")
 
     def _usable(self, value: str | None) -> str | None:

@@ -103,7 +103,7 @@ def ensure_topics(brokers: str, prefix: str, partitions: int, replication: int, 
 def partition_count(client: Any, topic: str) -> int:
     """Raises Unavailable when the topic is not there (yet)."""
     try:
-        found = client.list_topics(topic, timeout=10).topics[topic]
+        found = client.list_topics(topic, timeout=3).topics[topic]
     except KafkaException as error:
         raise Unavailable(f"Kafka: {error.args[0].str()}") from error
     if found.error is not None or not found.partitions:
@@ -112,7 +112,7 @@ def partition_count(client: Any, topic: str) -> int:
 
 
 def _new(name: str, partitions: int, replication: int, prefix: str) -> NewTopic:
-    config = {"max.message.bytes": str(LARGEST_RECORD)} if name.endswith(".dlq") else {}
+    config = {"max.message.bytes": str(LARGEST_RECORD)}
     if name.removeprefix(prefix) in topics.COMPACTED:
         config["cleanup.policy"] = "compact"
     return NewTopic(name, partitions, replication, config=config)

@@ -57,7 +57,7 @@ class Tally:
 
 
 class StepFailed(CartstreamError):
-    """A step raised: a defect in the program. The batch is done again with this record set aside."""
+    """A step, or a decode, raised what it must not: a defect in the program. The batch is done again with this record set aside."""
 
     def __init__(self, offset: int, error: Exception) -> None:
         super().__init__(f"step failed at offset {offset}: {type(error).__name__}")
@@ -151,6 +151,8 @@ class Partition(Generic[S]):
             except Refused as refused:
                 self.tally.refused[refused.reason] = self.tally.refused.get(refused.reason, 0) + 1
                 work.outputs.append(dead_letter(stage.name, record, refused))
+            except Exception as error:
+                raise StepFailed(record.offset, error) from error
         self.tally.newest = newest
         return events, marks
 

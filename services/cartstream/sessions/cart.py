@@ -5,12 +5,17 @@ Each function changes the state and tells whether the cart changed.
 
 from __future__ import annotations
 
-from cartstream.events.clicks import Action, Product, Properties
+from math import isfinite
+
+from cartstream.events.clicks import MAX_ID, Action, Product, Properties
 from cartstream.events.records import Order
 from cartstream.events.times import EventTime
 from cartstream.sessions.state import LINES_LIMIT, MARKS_LIMIT, CustomerState, Line
 
 QUANTITY_LIMIT = 9_999
+BOUGHT_LIMIT = 1_000
+NAME_LIMIT = 200
+CURRENCY_LIMIT = 16
 
 
 def apply(state: CustomerState, action: Action, properties: Properties, at: EventTime) -> bool:
@@ -26,21 +31,24 @@ def apply(state: CustomerState, action: Action, properties: Properties, at: Even
         return False
     if changed:
         state.version = max(at, state.version + 1)
-        state.currency = properties.currency or state.currency
+        state.currency = _short(properties.currency, CURRENCY_LIMIT) or state.currency
     return changed
 
 
 def product_id_of(product: Product) -> str | None:
-    return product.product_id or product.sku
+    """None too for what is longer than an id may be: a few of those would make a cart that no record can carry."""
+    product_id = product.product_id or product.sku
+    return product_id if product_id and len(product_id) <= MAX_ID else None
 
 
 def order_of(properties: Properties) -> Order:
-    value = properties.total if properties.total is not None else properties.revenue if properties.revenue is not None else properties.value
+    said = (properties.total, properties.revenue, properties.value)
+    value = next((amount for amount in said if amount is not None and isfinite(amount)), None)
     return Order(
-        properties.order_id,
+        _short(properties.order_id, MAX_ID),
         value,
-        properties.currency,
-        sorted({p for p in map(product_id_of, _products(properties)) if p}),
+        _short(properties.currency, CURRENCY_LIMIT),
+        sorted({p for p in map(product_id_of, _products(properties)) if p})[:BOUGHT_LIMIT],
     )
 
 
@@ -59,12 +67,12 @@ def _add(state: CustomerState, properties: Properties, at: EventTime) -> bool:
         if line is None:
             if len(state.lines) >= LINES_LIMIT:
                 continue
-            state.lines[product_id] = Line(quantity, product.price, product.name, at)
+            state.lines[product_id] = Line(quantity, _price(product), _short(product.name, NAME_LIMIT), at)
         else:
             line.quantity = min(line.quantity + quantity, QUANTITY_LIMIT)
             if at >= line.at:
-                line.price = product.price if product.price is not None else line.price
-                line.name = product.name or line.name
+                line.price = price if (price := _price(product)) is not None else line.price
+                line.name = _short(product.name, NAME_LIMIT) or line.name
                 line.at = at
         changed = True
     return changed
@@ -95,7 +103,7 @@ def _overwrite(state: CustomerState, properties: Properties, at: EventTime) -> b
     for product in properties.products[:LINES_LIMIT]:
         product_id = product_id_of(product)
         if product_id and (quantity := _quantity(product)):
-            state.lines[product_id] = Line(quantity, product.price, product.name, at)
+            state.lines[product_id] = Line(quantity, _price(product), _short(product.name, NAME_LIMIT), at)
     state.cleared_at = at
     return before != {product_id: (line.quantity, line.price) for product_id, line in state.lines.items()}
 
@@ -128,6 +136,15 @@ def _drop(state: CustomerState, product_id: str, at: EventTime) -> bool:
 
 def _quantity(product: Product) -> int:
     return 1 if product.quantity is None else max(0, min(product.quantity, QUANTITY_LIMIT))
+
+
+def _short(text: str | None, limit: int) -> str | None:
+    return text[:limit] if text else text
+
+
+def _price(product: Product) -> float | None:
+    """Trackers say NaN, too: as text it passes for a number."""
+    return product.price if product.price is not None and isfinite(product.price) else None
 
 
 def join(state: CustomerState, other: CustomerState) -> bool:

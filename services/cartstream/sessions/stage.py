@@ -33,11 +33,15 @@ class SessionsStage:
         raw = record.value
         if not raw or raw[0] != _JSON:
             return _control(raw)
-        if record.key is None:
+        try:
+            customer_id = (record.key or b"").decode()
+        except UnicodeDecodeError as error:
+            raise Refused("missing_id", "the key is no customer") from error
+        if not customer_id:
             raise Refused("missing_id", "an identified event without the customer as its key")
         click = clicks.decode_click(raw)
         return ClickEvent(
-            customer_id=record.key.decode(),
+            customer_id=customer_id,
             device_id=clicks.device_of(click.anonymous_id, click.user_id),
             at=clicks.time_of(click.timestamp, raw),
             message_id=clicks.message_id_of(click.message_id, raw),

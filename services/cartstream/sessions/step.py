@@ -22,6 +22,7 @@ from cartstream.sessions import cart
 from cartstream.sessions.state import VIEWED_LIMIT, CustomerState, Visit
 
 SERVICE = "sessions"
+TRIGGER_LIMIT = 64
 _NO_PROPERTIES = Properties()
 
 
@@ -147,7 +148,7 @@ def _shop(state: CustomerState, event: ClickEvent, visit: Visit | None, outputs:
     elif event.action is Action.EXIT and visit is not None:
         kind, details = (
             "exit_signal",
-            {"exit": ExitHint(properties.trigger or "unknown", properties.dwell_ms, properties.scroll_pct)},
+            {"exit": ExitHint((properties.trigger or "unknown")[:TRIGGER_LIMIT], properties.dwell_ms, properties.scroll_pct)},
         )
     elif changed:
         kind = "cart_updated" if state.lines else "cart_emptied"
