@@ -18,7 +18,7 @@ class Directory(Protocol):
         """Loser → survivor for those of the customers that were merged. Raises Unavailable."""
 
     def news(self) -> dict[str, str]:
-        """Loser → survivor for the merges since the last call, whoever made them. Raises Unavailable."""
+        """Loser → survivor for the merges since the last call, whoever made them; the first call may begin at now. Raises Unavailable."""
 
 
 class MemoryDirectory:

@@ -40,7 +40,7 @@ class RedisDirectory:
         self._prefix = prefix
         self._seal = seal
         self._ttl_s = ttl_s
-        self._heard: bytes | str = self._last_heard()
+        self._heard: bytes | None = None
 
     def link(self, requests: Sequence[LinkRequest]) -> list[Linked]:
         answers: list[Linked] = []
@@ -60,19 +60,19 @@ class RedisDirectory:
 
     def news(self) -> dict[str, str]:
         try:
-            entries: Any = self._redis.xrange(self._root + "merges", min=b"(" + self._heard if isinstance(self._heard, bytes) else "-")
+            if self._heard is None:
+                self._heard = self._last_told()
+                return {}
+            entries: Any = self._redis.xrange(self._root + "merges", min=b"(" + self._heard)
         except redis.RedisError as error:
             raise _unavailable(error) from error
         if entries:
             self._heard = entries[-1][0]
         return {fields[b"l"].decode(): fields[b"s"].decode() for _, fields in entries}
 
-    def _last_heard(self) -> bytes | str:
-        try:
-            last: Any = self._redis.xrevrange(self._root + "merges", count=1)
-        except redis.RedisError as error:
-            raise _unavailable(error) from error
-        return last[0][0] if last else "-"
+    def _last_told(self) -> bytes:
+        last: Any = self._redis.xrevrange(self._root + "merges", count=1)
+        return bytes(last[0][0]) if last else b"0-0"
 
     def _link_chunk(self, requests: Sequence[LinkRequest]) -> list[Linked]:
         sealed = [{kind: self._seal(kind, text) for kind, text in request.addresses.items()} for request in requests]

@@ -13,6 +13,8 @@ from http.server import BaseHTTPRequestHandler, ThreadingHTTPServer
 from prometheus_client import CollectorRegistry
 from prometheus_client.exposition import CONTENT_TYPE_LATEST, generate_latest
 
+from cartstream.errors import ConfigError
+
 
 class Health:
     """What the loop reports: a tick per round, and why it is not ready. Thread-safe: single assignments only."""
@@ -46,10 +48,15 @@ class Health:
 
 
 class HealthServer:
-    """Serves `health` and `registry` from a daemon thread. `port` 0 takes a free one; `.port` tells which."""
+    """Serves `health` and `registry` from a daemon thread. `port` 0 takes a free one; `.port` tells which. Raises ConfigError."""
 
     def __init__(self, health: Health, registry: CollectorRegistry, host: str, port: int) -> None:
-        self._server = ThreadingHTTPServer((host, port), _handler(health, registry))
+        try:
+            self._server = ThreadingHTTPServer((host, port), _handler(health, registry))
+        except OSError as error:
+            raise ConfigError(
+                f"CARTSTREAM_METRICS_HOST={host} CARTSTREAM_METRICS_PORT={port}: {error.strerror}; name a free port"
+            ) from error
         self._server.daemon_threads = True
         self.port: int = self._server.server_address[1]
         self._thread = threading.Thread(target=self._server.serve_forever, name="health", daemon=True)

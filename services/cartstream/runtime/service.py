@@ -25,7 +25,10 @@ DAY_S = 86_400
 
 
 def run_stage(name: str, settings: StageSettings, build: Callable[[Clock, redis.Redis], Stage[Any]], idle_grace_ms: int = 0) -> int:
-    """Run a stage until SIGTERM or SIGINT. The exit code: 0 after a stop, 1 when it could not go on, 2 for a wrong setting."""
+    """Run a stage until SIGTERM or SIGINT. `build` asks no server.
+
+    The exit code: 0 after a stop, 1 when it could not go on, 2 for a wrong setting.
+    """
     log.configure(settings.log_level, settings.log_format, service=name)
     stop = threading.Event()
     for number in (signal.SIGTERM, signal.SIGINT):
@@ -35,12 +38,12 @@ def run_stage(name: str, settings: StageSettings, build: Callable[[Clock, redis.
         client = connect(settings.redis_url.get_secret_value())
         registry = new_registry(name, __version__)
         health = Health()
+        stage = build(clock, client)
         server = HealthServer(health, registry, settings.metrics_host, settings.metrics_port)
         server.start()
         log.logger().info("started", port=server.port, version=__version__)
         progress = Progress(StageMetrics(name, registry), clock)
         store = RedisStore(client, settings.prefix, name, settings.state_ttl_days * DAY_S)
-        stage = build(clock, client)
         StageLoop(stage, settings, store, clock, progress, health, stop, idle_grace_ms).run()
     except ConfigError as error:
         log.logger().error("wrong setting", why=str(error))

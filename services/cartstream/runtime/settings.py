@@ -4,10 +4,10 @@ from __future__ import annotations
 
 import os
 from pathlib import Path
-from typing import Any, TypeVar
+from typing import Any, Literal, TypeVar
 
 from pydantic import Field, SecretStr, ValidationError
-from pydantic_settings import BaseSettings, SettingsConfigDict
+from pydantic_settings import BaseSettings, SettingsConfigDict, SettingsError
 
 from cartstream.errors import ConfigError
 
@@ -27,8 +27,8 @@ class Settings(BaseSettings):
     clock: str = Field("system", description="system, or scaled:<origin ms>:<real start s>:<speed> for demos")
     metrics_host: str = Field("127.0.0.1", description="address of /metrics, /livez and /readyz; 0.0.0.0 in a container")
     metrics_port: int = Field(0, ge=0, le=65535, description="port of the same; 0 takes a free one and logs it")
-    log_level: str = Field("info", description="debug, info, warning or error")
-    log_format: str = Field("json", description="json, or console for people")
+    log_level: Literal["debug", "info", "warning", "error"] = Field("info", description="debug, info, warning or error")
+    log_format: Literal["json", "console"] = Field("json", description="json, or console for people")
 
 
 class StageSettings(Settings):
@@ -60,6 +60,9 @@ def load(kind: type[S], **overrides: Any) -> S:
         first = error.errors()[0]
         variable = "CARTSTREAM_" + "_".join(str(part) for part in first["loc"]).upper()
         raise ConfigError(f"{variable}: {first['msg']}; see `cartstream settings`") from error
+    except SettingsError as error:  # says which field is not JSON, but not as a variable
+        named = next((name for name in kind.model_fields if f'"{name}"' in str(error)), "…")
+        raise ConfigError(f"CARTSTREAM_{named.upper()}: not valid JSON; see `cartstream settings`") from error
 
 
 def _from_files(kind: type[Settings]) -> dict[str, Any]:
