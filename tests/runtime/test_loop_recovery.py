@@ -41,7 +41,7 @@ def die_before_the_transaction(place: Place, redis: Redis) -> Batch:
 
 
 def snapshot(redis: Redis) -> dict[bytes, bytes]:
-    return {bytes(name): bytes(redis.dump(name) or b"") for name in redis.scan_iter()}  # type: ignore[arg-type]
+    return {bytes(name): bytes(redis.dump(name) or b"") for name in redis.scan_iter()}
 
 
 def restore(redis: Redis, kept: dict[bytes, bytes]) -> None:

@@ -1,0 +1,112 @@
+"""Servers that go away for a while: the loop waits, says so, and goes on."""
+
+from __future__ import annotations
+
+from pathlib import Path
+
+import pytest
+
+from cartstream.embedded.redis import EmbeddedRedis
+from cartstream.runtime.redis_store import connect
+from tests.runtime.live import Place, running, until
+from tests.runtime.toy import Act
+from tests.support import RealKafka
+
+
+@pytest.fixture
+def place(kafka: RealKafka, redis_url: str, topic_prefix: str) -> Place:
+    return Place(kafka, redis_url, topic_prefix)
+
+
+def test_a_redis_that_restarts_is_waited_for_and_nothing_is_lost_or_repeated(kafka: RealKafka, topic_prefix: str, tmp_path: Path) -> None:
+    with EmbeddedRedis(directory=tmp_path, append_only=True) as first:
+        place = Place(kafka, first.url, topic_prefix)
+        port = int(first.url.rpartition(":")[2].partition("/")[0])
+        with running(place) as loop:
+            place.put(Act("a"), Act("b"))
+            place.await_committed(2)
+            loop.ready()
+            first.__exit__(None, None, None)
+            place.put(Act("a"), Act("b"))
+            why = until(loop.health.readiness, "readiness to be lost")
+            assert "Redis (toy)" in (why or "")
+            assert loop.health.liveness() is None
+            with EmbeddedRedis(directory=tmp_path, append_only=True, port=port):
+                place.await_committed(4)
+                loop.ready()
+                place.put(Act("a"))
+                place.await_committed(5)
+                assert loop.metric("redis_errors_total", kind="unavailable") > 0
+                loop.end()
+
+    assert place.said() == ["a:1", "b:1", "a:2", "b:2", "a:3"]
+
+
+def test_a_redis_that_hangs_longer_than_the_time_limit_delays_the_work_and_no_more(place: Place) -> None:
+    with running(place) as loop, connect(place.redis_url) as admin:
+        place.put(Act("a"))
+        place.await_committed(1)
+        admin.execute_command("CLIENT", "PAUSE", 3_000, "WRITE")
+        place.put(Act("a"))
+        until(lambda: "Redis (toy)" in (loop.health.readiness() or ""), "readiness to be lost")
+        place.await_committed(2)
+        loop.ready()
+        place.put(Act("a"))
+        place.await_committed(3)
+
+    assert place.said() == ["a:1", "a:2", "a:3"]
+
+
+def test_a_service_that_cannot_reach_redis_at_the_start_waits_and_can_be_stopped(kafka: RealKafka, topic_prefix: str) -> None:
+    place = Place(kafka, "redis://127.0.0.1:1/0", topic_prefix)
+    with running(place) as loop:
+        place.put(Act("a"))
+        until(lambda: "Redis (toy)" in (loop.health.readiness() or ""), "the reason for not being ready")
+    assert place.said() == []
+
+
+def test_a_topic_that_appears_late_is_waited_for(place: Place, topic_prefix: str) -> None:
+    late = Place.__new__(Place)
+    late.kafka, late.redis_url, late.prefix, late.partitions = place.kafka, place.redis_url, topic_prefix + "late.", 1
+    with running(late) as loop:
+        until(lambda: "is not there: create it" in (loop.health.readiness() or ""), "the reason for not being ready")
+        made = Place(place.kafka, place.redis_url, topic_prefix + "late.")
+        made.put(Act("a"))
+        made.await_committed(1)
+        loop.ready()
+    assert made.said() == ["a:1"]
+
+
+def test_a_defect_in_the_program_costs_one_record_and_no_more(place: Place) -> None:
+    poison = Act("a", fail=True)
+    with running(place):
+        place.put(Act("a"), poison, Act("a"), b"no act at all", Act("a"))
+        place.await_committed(5)
+
+    assert place.said() == ["a:1", "a:2", "a:3"]
+    letters = place.messages(place.source + ".dlq")
+    reasons = {dict(letter.headers() or [])["cs-offset"]: dict(letter.headers() or [])["cs-reason"] for letter in letters}
+    assert reasons == {b"1": b"step_failed", b"3": b"unparseable"}
+
+
+def test_a_stop_while_records_flow_leaves_redis_and_kafka_level(place: Place) -> None:
+    with running(place, batch_size=7) as loop:
+        loop.owns(1)
+        place.put(*(Act(f"k{n % 3}") for n in range(500)))
+        until(lambda: place.committed() > 0, "a first commit")
+    done = place.committed()
+    with running(place) as loop:
+        place.await_committed(500)
+        assert loop.metric("recoveries_total", found="level") == 1
+
+    assert 0 < done <= 500
+    said = place.said()
+    assert len(said) == len(set(said)) == 500
+
+
+def test_a_quiet_partition_follows_the_clock_once_it_is_caught_up(place: Place) -> None:
+    with running(place, announce_ms=10, idle_ms=10, idle_grace_ms=50) as loop:
+        place.put(Act("a", at=1_000))
+        place.await_committed(1)
+        until(lambda: loop.metric("watermark_timestamp_seconds", partition="0") > 1_700_000_000, "the clock's time")
+        assert any(message.key() is None for message in place.messages()), "the watermark is passed on"
