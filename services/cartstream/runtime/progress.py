@@ -64,9 +64,11 @@ class Progress:
         self._times(partition, tally.newest, tally.fired, tally.latest_fire)
 
     def _outputs(self, batch: Batch) -> None:
+        """Without watermarks, the only records that name their partition: an idle pipeline would seem busy."""
         counts: dict[str, int] = {}
         for output in batch.outbox:
-            counts[output.topic] = counts.get(output.topic, 0) + 1
+            if output.partition < 0:
+                counts[output.topic] = counts.get(output.topic, 0) + 1
         for topic, count in counts.items():
             self._metrics.produced(self._service, topic).inc(count)
 

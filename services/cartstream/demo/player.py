@@ -1,0 +1,77 @@
+"""Plays events to the clickstream, each at its own time on the demo's clock, as a retailer's collector would."""
+
+from __future__ import annotations
+
+import threading
+import time
+from collections.abc import Sequence
+
+import orjson
+from confluent_kafka import KafkaError, Producer
+
+from cartstream.demo.clock import DemoClock
+from cartstream.errors import Unavailable
+from cartstream.events.adapters.recorded import Recorded
+
+_WATCHED = (b'"Order Completed"', b'"Exit Intent"')
+_LONGEST_NAP_S = 0.05
+_FLUSH_SECONDS = 10.0
+
+
+class Player(threading.Thread):
+    """Starts with the clock and ends after the last event, or soon after `cancel`.
+
+    `produced_ms` has the real time at which each order and exit was sent, by message id; of an event that comes twice, the first.
+    """
+
+    def __init__(self, events: Sequence[Recorded], clock: DemoClock, brokers: str, topic: str) -> None:
+        super().__init__(name="player", daemon=True)
+        self._events, self._clock, self._topic = events, clock, topic
+        self._producer = Producer(
+            {"bootstrap.servers": brokers, "partitioner": "murmur2_random", "enable.idempotence": True, "linger.ms": 2, "log_level": 3}
+        )
+        self._cancelled = threading.Event()
+        self._failed: str | None = None
+        self._ids = _watched(events)
+        self.produced_ms: dict[str, int] = {}
+        self.sent = 0
+        self.latest_ms = 0.0
+
+    def run(self) -> None:
+        for index, event in enumerate(self._events):
+            self._wait_until(self._clock.real_s(event.at))
+            if self._cancelled.is_set():
+                break
+            self._producer.produce(self._topic, event.value, event.key, on_delivery=self._delivered)
+            message_id = self._ids.get(index)
+            if message_id is not None:
+                self.produced_ms.setdefault(message_id, time.time_ns() // 1_000_000)
+            self.sent += 1
+            self._producer.poll(0)
+        self._producer.flush(_FLUSH_SECONDS)
+
+    def cancel(self) -> None:
+        self._cancelled.set()
+
+    def check(self) -> None:
+        """Raises Unavailable if an event did not get through."""
+        if self._failed is not None:
+            raise Unavailable(f"the demo's events do not reach the broker: {self._failed}")
+
+    def _wait_until(self, moment: float) -> None:
+        while (left := moment - time.time()) > 0 and not self._cancelled.is_set():
+            self._producer.poll(0)
+            time.sleep(min(left, _LONGEST_NAP_S))
+        self.latest_ms = max(self.latest_ms, -left * 1000)
+
+    def _delivered(self, error: KafkaError | None, message: object) -> None:
+        if error is not None:
+            self._failed = error.str()
+
+
+def _watched(events: Sequence[Recorded]) -> dict[int, str]:
+    return {
+        index: str(orjson.loads(event.value)["messageId"])
+        for index, event in enumerate(events)
+        if any(name in event.value for name in _WATCHED)
+    }
