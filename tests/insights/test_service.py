@@ -1,0 +1,115 @@
+from __future__ import annotations
+
+import time
+from collections.abc import Iterator
+from contextlib import closing
+from typing import Any
+from urllib.error import HTTPError
+
+import pytest
+from confluent_kafka import Consumer, Message
+
+from cartstream.embedded import EmbeddedBroker
+from cartstream.events.records import Watermark
+from cartstream.events.times import HOUR
+from tests.insights.service import WAIT_SECONDS, Feed, changelog, insights, story, topics
+from tests.support import RealKafka
+
+
+def now() -> int:
+    return time.time_ns() // 1_000_000
+
+
+def counted(report: Any) -> tuple[int, int, int]:
+    totals = report["totals"]
+    return totals["signals"].get("cart_abandoned", 0), totals["commands"], sum(totals["deliveries"].values())
+
+
+@pytest.fixture
+def address(kafka: RealKafka, topic_prefix: str) -> str:
+    kafka.create_topics(topics(topic_prefix))
+    return kafka.address
+
+
+def test_what_is_committed_is_counted_and_survives_restarts_and_crashes(address: str, topic_prefix: str) -> None:
+    feed = Feed(address, topic_prefix)
+    feed.write(*story(now()), ("signals", Watermark(source="detection-0", sources=1, at=now())))
+    feed.write(*story(now()), commit=False)
+
+    with insights(address, topic_prefix) as first:
+        report = first.wait(lambda report: counted(report) == (20, 20, 20))
+        metrics = first.metrics()
+        feed.write(*story(now()))
+        first.wait(lambda report: counted(report) == (40, 40, 40))
+        first.kill()
+
+    email = report["totals"]["channels"]["email"]
+    assert email["journeys"]["cart_abandonment"]["rates"] == {"accepted": 0.8, "suppressed": 0.2}
+    assert email["steps"] == {"reminder": 20}
+    assert report["partitions"] == [0, 1, 2, 3]
+    assert 'cartstream_insights_deliveries_total{channel="email",journey="cart_abandonment",status="accepted"} 16.0' in metrics
+
+    feed.write(*story(now(), customers=1))
+    with insights(address, topic_prefix) as second:
+        second.wait(lambda report: counted(report) == (41, 41, 41))
+        assert second.stop() == 0
+
+
+def test_a_window_is_an_hour_of_event_time(address: str, topic_prefix: str) -> None:
+    hour = now() // HOUR * HOUR
+    Feed(address, topic_prefix).write(*story(hour - 2 * HOUR, customers=3), *story(hour - HOUR, customers=2))
+
+    with insights(address, topic_prefix) as running:
+        report = running.wait(lambda report: counted(report) == (5, 5, 5))
+        assert [window["figures"]["commands"] for window in report["windows"]] == [2, 3]
+        assert [window["figures"]["commands"] for window in running.report("?hours=1")["windows"]] == [2]
+        with pytest.raises(HTTPError, match="400"):
+            running.report("?hours=many")
+
+
+def test_a_poison_record_is_set_aside_whole_and_the_rest_goes_on(address: str, topic_prefix: str) -> None:
+    poison = b"\x00\xff\xff\xff\xffnobody's schema"
+    Feed(address, topic_prefix).write(("signals", poison), *story(now(), customers=2), *story(now() + 100 * HOUR, customers=1))
+
+    with insights(address, topic_prefix) as running:
+        running.wait(lambda report: counted(report) == (2, 2, 2))
+        (dead,) = [letter for letter in dead_letters(address, f"{topic_prefix}signals.dlq", 2) if letter.value() == poison]
+        assert 'cartstream_dlq_records_total{reason="bad_header",service="insights"} 1.0' in running.metrics()
+
+    headers = {pair[0]: pair[1] for pair in dead.headers() or []}
+    assert (headers["cs-reason"], headers["cs-service"], headers["cs-topic"]) == (b"bad_header", b"insights", b"signals")
+    assert (headers["cs-partition"], headers["cs-offset"]) == (b"0", b"0")
+
+
+def test_topics_of_another_size_stop_it_with_a_clear_line(kafka: RealKafka, topic_prefix: str, capfd: pytest.CaptureFixture[str]) -> None:
+    kafka.create_topics(dict.fromkeys(topics(topic_prefix), 2))
+
+    with insights(kafka.address, topic_prefix) as running:
+        assert running.ends() == 1
+
+    assert f"topic {topic_prefix}signals has 2 partitions, CARTSTREAM_PARTITIONS says 4" in capfd.readouterr().err
+
+
+def test_it_counts_on_the_embedded_broker_too(topic_prefix: str) -> None:
+    settings = {"CARTSTREAM_INSIGHTS_DECLARE_TOPICS": "false", "CARTSTREAM_INSIGHTS_CHECK_CRCS": "false"}
+    with EmbeddedBroker({**topics(topic_prefix), **changelog(topic_prefix)}) as broker:
+        Feed(broker.address, topic_prefix).write(*story(now()))
+
+        with insights(broker.address, topic_prefix, **settings) as first:
+            first.wait(lambda report: counted(report) == (20, 20, 20))
+            assert first.stop() == 0
+        with insights(broker.address, topic_prefix, **settings) as second:
+            second.wait(lambda report: counted(report) == (20, 20, 20))
+
+
+def dead_letters(address: str, topic: str, count: int) -> Iterator[Message]:
+    settings = {"bootstrap.servers": address, "group.id": f"{topic}.reader", "auto.offset.reset": "earliest", "enable.auto.commit": False}
+    deadline = time.monotonic() + WAIT_SECONDS
+    with closing(Consumer(settings)) as consumer:
+        consumer.subscribe([topic])
+        while count and time.monotonic() < deadline:
+            message = consumer.poll(0.2)
+            if message is not None and message.error() is None:
+                count -= 1
+                yield message
+    assert not count, f"{count} dead letters are missing"
