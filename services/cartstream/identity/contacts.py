@@ -16,7 +16,8 @@ from email_validator import EmailNotValidError, validate_email
 from cartstream.errors import Refused
 from cartstream.runtime.vault import AddressHash
 
-_EMAIL = re.compile(r"[A-Za-z0-9._%+\-]{1,64}(?:@|%40)[A-Za-z0-9.\-]{1,253}\.[A-Za-z]{2,24}")
+_AT = re.compile(r"@|%(?:25)*40")
+_EMAIL = re.compile(rf"[\w.%+\-]{{1,64}}(?:{_AT.pattern})[\w.\-]{{1,253}}\.[^\W\d_]{{2,24}}")
 MAX_DEPTH = 200  # below what orjson writes (254) and Python recurses
 _ADDRESS_KEYS = {
     "email": "email",
@@ -42,7 +43,7 @@ class Found(msgspec.Struct):
 
 def may_hold_address(raw: bytes) -> bool:
     """A quick look that may say yes too often and never no too often: one memory scan a needle."""
-    if b"@" in raw or (b"%" in raw and b"%40" in raw) or (b"\\" in raw and b"\\u0040" in raw):
+    if b"@" in raw or (b"%" in raw and (b"%40" in raw or b"%25" in raw)) or (b"\\" in raw and b"\\u0040" in raw):
         return True
     return b'"traits"' in raw or b'hone"' in raw or b'"push' in raw or b'"mobile' in raw or b'"consent"' in raw
 
@@ -121,8 +122,8 @@ class Redactor:
             return {self._clean(key, "", depth): self._clean(entry, key, depth - 1) for key, entry in value.items()}
         if isinstance(value, list):
             return [self._clean(entry, "", depth - 1) for entry in value]
-        if isinstance(value, str) and ("@" in value or "%40" in value):
-            return _EMAIL.sub(lambda match: self._hash("email", match[0].replace("%40", "@").lower()), value)
+        if isinstance(value, str) and _AT.search(value) is not None:
+            return _EMAIL.sub(lambda match: self._hash("email", _AT.sub("@", match[0]).lower()), value)
         return value
 
 
