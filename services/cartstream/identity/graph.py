@@ -108,18 +108,19 @@ def identifier_name(identifier: Identifier) -> str:
 def link(view: View, request: LinkRequest, sealed: dict[str, bytes]) -> Linked:
     """Apply one request. `sealed` has the request's addresses as they may be stored.
 
-    None found: create. One: attach. Several: merge, unless a limit forbids it: then the weakest identifier of the event is set
-    aside and the match tried again. A device whose customer is somebody else's stays out of it: it is never guessed.
+    None found: create. One: attach. Several: merge, unless a limit forbids it: then the weakest identifier that stands in the way
+    is set aside. A device whose customer is somebody else's stays out of it: it is never guessed.
     """
     device = Identifier("device", request.device_id)
-    candidates = strongest_first([*request.identifiers, device])
-    refused = []
-    while True:
-        owners = _owners(view, candidates, request, device)
-        if _fits(owners, candidates):
-            break
-        refused.append(candidates.pop().type)
-    node = _merged(view, owners, candidates, request)
+    candidates: list[Identifier] = []
+    refused: list[str] = []
+    for identifier in strongest_first([*request.identifiers, device]):
+        together = [*candidates, identifier]
+        if _fits(_owners(view, together, request, device), together):
+            candidates = together
+        else:
+            refused.append(identifier.type)
+    node = _merged(view, _owners(view, candidates, request, device), candidates, request)
     attached = _attach(view, node, candidates)
     stale = request.at - node.changed_at > TELL_AGAIN
     if _learn(view, node, request, sealed) or attached or stale:
@@ -181,7 +182,7 @@ def customer_id_of(identifier: Identifier) -> str:
 def _absorb(survivor: Node, loser: Node, request: LinkRequest, identifier_type: str) -> None:
     survivor.identifiers = sorted({*survivor.identifiers, *loser.identifiers})
     survivor.devices = sorted({*survivor.devices, *loser.devices})
-    survivor.absorbed.append(Absorbed(loser.customer_id, request.event_id, request.at, identifier_type))
+    survivor.absorbed += [*loser.absorbed, Absorbed(loser.customer_id, request.event_id, request.at, identifier_type)]
     for channel, (said, at) in loser.consent.items():
         _consent(survivor, channel, said, at)
     for kind, (sealed, at) in loser.contacts.items():
@@ -191,7 +192,7 @@ def _absorb(survivor: Node, loser: Node, request: LinkRequest, identifier_type: 
     survivor.locale = survivor.locale or loser.locale
     survivor.changed_at, survivor.changed_by = max(survivor.changed_at, loser.changed_at, request.at), request.event_id
     loser.merged_into = survivor.customer_id
-    loser.identifiers, loser.devices, loser.contacts, loser.consent = [], [], {}, {}
+    loser.identifiers, loser.devices, loser.absorbed, loser.contacts, loser.consent = [], [], [], {}, {}
 
 
 def _attach(view: View, node: Node, candidates: list[Identifier]) -> bool:

@@ -1,0 +1,183 @@
+"""One contract for the directory, kept by the one in memory and the one in Redis."""
+
+from __future__ import annotations
+
+from collections.abc import Iterator
+from threading import Thread
+
+import pytest
+from redis import Redis
+
+from cartstream.errors import Unavailable
+from cartstream.events.read_model import contact_key, decode_contact
+from cartstream.events.records import Identifier
+from cartstream.identity.directory import Directory, MemoryDirectory
+from cartstream.identity.graph import Linked, LinkRequest
+from cartstream.identity.redis_directory import RedisDirectory
+from cartstream.identity.state import anonymous_customer
+from cartstream.runtime.redis_store import connect
+
+TTL_S = 1_000
+
+
+def seal(kind: str, address: str) -> bytes:
+    return f"sealed {kind}".encode()
+
+
+@pytest.fixture(params=["memory", "redis"])
+def directory(request: pytest.FixtureRequest) -> Iterator[Directory]:
+    if request.param == "memory":
+        yield MemoryDirectory(seal)
+        return
+    request.getfixturevalue("redis")
+    with connect(request.getfixturevalue("redis_url")) as client:
+        yield RedisDirectory(client, "t.", seal, TTL_S)
+
+
+def request_of(
+    device: str, at: int, user: str | None = None, *, email: str | None = None, consent: dict[str, bool] | None = None
+) -> LinkRequest:
+    identifiers = [Identifier("user_id", user)] if user else []
+    identifiers += [Identifier("email", email)] if email else []
+    addresses = {"email": f"{email}@example.test"} if email else {}
+    return LinkRequest(f"{device}-{at}", at, device, anonymous_customer(device), at, identifiers, addresses, consent or {})
+
+
+def tell(directory: Directory, *requests: LinkRequest) -> list[Linked]:
+    return directory.link(requests)
+
+
+def test_somebody_new_is_the_customer_that_the_device_was(directory: Directory) -> None:
+    (linked,) = tell(directory, request_of("d1", 5, "u1"))
+    assert linked.customer_id == anonymous_customer("d1")
+    assert (linked.owns_device, linked.merges, linked.refused) == (True, [], [])
+    assert linked.customer is not None
+    assert linked.customer.identifiers == [Identifier("user_id", "u1")]
+
+
+def test_two_who_are_one_merge_into_the_older(directory: Directory) -> None:
+    _, linked = tell(directory, request_of("d1", 5, "u1"), request_of("d2", 7, "u1"))
+
+    assert linked.customer_id == anonymous_customer("d1")
+    assert [(merge.loser, merge.survivor) for merge in linked.merges] == [(anonymous_customer("d2"), anonymous_customer("d1"))]
+    assert directory.roots([anonymous_customer("d2"), anonymous_customer("d1"), "nobody"]) == {
+        anonymous_customer("d2"): anonymous_customer("d1")
+    }
+
+
+@pytest.mark.parametrize("together", [True, False])
+def test_a_link_told_again_gives_the_same_answer(directory: Directory, together: bool) -> None:
+    requests = [request_of("d1", 5, "u1"), request_of("d2", 7, "u1", email="e", consent={"email": True})]
+    first = tell(directory, *requests) if together else [tell(directory, request)[0] for request in requests]
+
+    again = tell(directory, requests[1])
+
+    assert again == first[1:]
+    assert again[0].merges
+    assert again[0].customer is not None
+
+
+def test_a_merge_told_again_after_the_survivor_was_merged_too_is_still_told(directory: Directory) -> None:
+    """The process that caused the first merge died before it could pass it on; meanwhile another one went further."""
+    lost = request_of("d2", 20, "u2")
+    tell(directory, request_of("d1", 10, "u2"), lost, request_of("d0", 1, email="e"), request_of("d1", 30, "u2", email="e"))
+
+    (again,) = tell(directory, lost)
+
+    assert [(merge.loser, merge.survivor) for merge in again.merges] == [(anonymous_customer("d2"), anonymous_customer("d0"))]
+
+
+def test_a_shared_device_is_not_guessed(directory: Directory) -> None:
+    _, linked = tell(directory, request_of("d1", 5, "u1"), request_of("d1", 6, "u2"))
+    assert linked.customer_id != anonymous_customer("d1")
+    assert (linked.owns_device, linked.refused, linked.merges) == (False, ["device"], [])
+
+
+def test_a_customer_merged_many_times_over_is_still_found(directory: Directory) -> None:
+    """Each older one swallows the one before: a chain of thirty."""
+    for n in range(30):
+        tell(directory, request_of(f"d{n}", 1_000 - n, email=f"e{n}"))
+    for n in range(29):
+        tell(directory, LinkRequest(f"m{n}", 2_000 + n, f"d{n}", anonymous_customer(f"d{n}"), 0, [Identifier("push", f"p{n}")]))
+        joined = tell(
+            directory,
+            LinkRequest(f"j{n}", 3_000 + n, f"d{n + 1}", anonymous_customer(f"d{n + 1}"), 0, [Identifier("push", f"p{n}")]),
+        )
+        if joined[0].refused:
+            break
+    last = anonymous_customer(f"d{n}")
+
+    assert directory.roots([anonymous_customer("d0")]) == {anonymous_customer("d0"): last}
+    (linked,) = tell(directory, LinkRequest("again", 4_000, "d0", anonymous_customer("d0"), 0, []))
+    assert linked.customer_id == last
+
+
+def test_merges_are_told_to_everybody_who_listens(directory: Directory) -> None:
+    directory.news()
+    tell(directory, request_of("d1", 5, "u1"), request_of("d2", 7, "u1"))
+
+    assert directory.news() == {anonymous_customer("d2"): anonymous_customer("d1")}
+    assert directory.news() == {}
+
+
+def test_news_of_one_process_reach_another(redis: Redis) -> None:
+    one, other = RedisDirectory(redis, "t.", seal, TTL_S), RedisDirectory(redis, "t.", seal, TTL_S)
+    assert other.news() == {}
+    tell(one, request_of("d1", 5, "u1"), request_of("d2", 7, "u1"))
+    assert other.news() == {anonymous_customer("d2"): anonymous_customer("d1")}
+
+
+def test_the_public_read_model_has_sealed_contacts_and_points_to_the_survivor(redis: Redis) -> None:
+    directory = RedisDirectory(redis, "t.", seal, TTL_S)
+    tell(directory, request_of("d1", 5, "u1", email="e", consent={"email": True}), request_of("d2", 7, "u1"))
+
+    kept = decode_contact(_raw(redis, "d1"))
+    assert (kept.consent, kept.email, kept.phone, kept.merged_into) == ({"email": True}, b"sealed email", None, None)
+    assert decode_contact(_raw(redis, "d2")).merged_into == anonymous_customer("d1")
+
+
+def _raw(redis: Redis, device: str) -> bytes:
+    found = redis.get("t." + contact_key(anonymous_customer(device)))
+    assert isinstance(found, bytes)
+    return found
+
+
+def test_every_customer_and_identifier_expires(redis: Redis) -> None:
+    tell(RedisDirectory(redis, "t.", seal, TTL_S), request_of("d1", 5, "u1", email="e"), request_of("d2", 7, "u1"))
+    lasting = [bytes(name) for name in redis.scan_iter() if not 0 < int(str(redis.ttl(name))) <= TTL_S]
+    assert lasting == [b"t.{identity}:merges"]
+
+
+def test_no_address_is_stored_in_clear(redis: Redis) -> None:
+    tell(RedisDirectory(redis, "t.", seal, TTL_S), request_of("d1", 5, "u1", email="secret"))
+    everything = b"".join(bytes(redis.dump(name) or b"") for name in redis.scan_iter())
+    assert b"example.test" not in everything
+
+
+def test_processes_that_link_the_same_people_at_once_agree(redis_url: str, redis: Redis) -> None:
+    """Four at a time: each device is told by one, each login by all."""
+    answers: dict[str, str] = {}
+
+    def work(number: int) -> None:
+        with connect(redis_url) as client:
+            directory = RedisDirectory(client, "t.", seal, TTL_S)
+            for n in range(30):
+                tell(directory, request_of(f"d{number}-{n}", 100 * n + number, f"u{n}"))
+            answers.update(directory.roots([anonymous_customer(f"d{number}-{n}") for n in range(30)]))
+
+    threads = [Thread(target=work, args=(number,)) for number in range(4)]
+    for thread in threads:
+        thread.start()
+    for thread in threads:
+        thread.join()
+    roots = RedisDirectory(redis, "t.", seal, TTL_S).roots([anonymous_customer(f"d{k}-{n}") for k in range(4) for n in range(30)])
+
+    assert roots == {anonymous_customer(f"d{k}-{n}"): anonymous_customer(f"d0-{n}") for k in range(1, 4) for n in range(30)}
+
+
+def test_without_redis_every_question_is_unavailable() -> None:
+    with connect("redis://127.0.0.1:1/0", timeout_s=0.5) as client:
+        directory = RedisDirectory(client, "t.", seal, TTL_S)
+        for ask in (lambda: directory.link([request_of("d", 1, "u")]), lambda: directory.roots(["c"]), directory.news):
+            with pytest.raises(Unavailable, match="identity directory"):
+                ask()
