@@ -11,7 +11,6 @@ from rich.table import Table
 
 from cartstream.events import adapters
 from cartstream.events.times import HOUR, EventTime, iso
-from cartstream.replay.run import FILES, Replay
 
 
 @click.group()
@@ -28,6 +27,8 @@ def replay() -> None:
 @click.option("--settle-hours", default=48, show_default=True, help="event time that passes after the last event, for what is still due")
 def run(source: Path, name: str | None, out: Path, settle_hours: int) -> None:
     """Replay a file on its own event time. The same file gives the same bytes, every time."""
+    from cartstream.replay.run import FILES, Replay  # every stage: a service that starts must not wait for it
+
     console = Console(stderr=True)
     total = sum(1 for _ in adapters.read(source, name))
     with Replay(out) as replayed, _bar(console) as bar:

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import gc
 import signal
 import threading
 from collections.abc import Callable
@@ -44,6 +45,9 @@ def run_stage(name: str, settings: StageSettings, build: Callable[[Clock, redis.
         log.logger().info("started", port=server.port, version=__version__)
         progress = Progress(StageMetrics(name, registry), clock)
         store = RedisStore(client, settings.prefix, name, settings.state_ttl_days * DAY_S)
+        # A full collection walks every cached state. What a batch allocates dies by reference count, so seldom is enough.
+        gc.freeze()
+        gc.set_threshold(50_000, 20, 1_000)
         StageLoop(stage, settings, store, clock, progress, health, stop, idle_grace_ms).run()
     except ConfigError as error:
         log.logger().error("wrong setting", why=str(error))
