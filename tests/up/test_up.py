@@ -12,7 +12,7 @@ from pathlib import Path
 import pytest
 
 from cartstream.errors import ConfigError
-from cartstream.up.command import instances
+from cartstream.up.launch import instances
 from cartstream.up.processes import answers
 
 WAIT_SECONDS = 60.0

@@ -16,7 +16,7 @@ import yaml
 from cartstream.demo.clock import DemoClock
 from cartstream.demo.view import Picture
 from cartstream.embedded.child import free_port
-from cartstream.up.command import SERVICES, start_fakes
+from cartstream.up.launch import SERVICES, start_fakes
 from cartstream.up.processes import Processes, Say
 from cartstream.up.surroundings import embedded, fake_providers, throwaway_secrets
 

@@ -27,9 +27,13 @@ class Player(threading.Thread):
     def __init__(self, events: Sequence[Recorded], clock: DemoClock, brokers: str, topic: str) -> None:
         super().__init__(name="player", daemon=True)
         self._events, self._clock, self._topic = events, clock, topic
-        self._producer = Producer(
-            {"bootstrap.servers": brokers, "partitioner": "murmur2_random", "enable.idempotence": True, "linger.ms": 2, "log_level": 3}
-        )
+        self._config = {
+            "bootstrap.servers": brokers,
+            "partitioner": "murmur2_random",
+            "enable.idempotence": True,
+            "linger.ms": 2,
+            "log_level": 3,
+        }
         self._cancelled = threading.Event()
         self._failed: str | None = None
         self._ids = _watched(events)
@@ -38,17 +42,19 @@ class Player(threading.Thread):
         self.latest_ms = 0.0
 
     def run(self) -> None:
+        # Made here, so that it ends with the playing: one that outlived the broker would complain about it.
+        producer = Producer(self._config)
         for index, event in enumerate(self._events):
-            self._wait_until(self._clock.real_s(event.at))
+            self._wait_until(self._clock.real_s(event.at), producer)
             if self._cancelled.is_set():
                 break
-            self._producer.produce(self._topic, event.value, event.key, on_delivery=self._delivered)
+            producer.produce(self._topic, event.value, event.key, on_delivery=self._delivered)
             message_id = self._ids.get(index)
             if message_id is not None:
                 self.produced_ms.setdefault(message_id, time.time_ns() // 1_000_000)
             self.sent += 1
-            self._producer.poll(0)
-        self._producer.flush(_FLUSH_SECONDS)
+            producer.poll(0)
+        producer.flush(_FLUSH_SECONDS)
 
     def cancel(self) -> None:
         self._cancelled.set()
@@ -58,9 +64,9 @@ class Player(threading.Thread):
         if self._failed is not None:
             raise Unavailable(f"the demo's events do not reach the broker: {self._failed}")
 
-    def _wait_until(self, moment: float) -> None:
+    def _wait_until(self, moment: float, producer: Producer) -> None:
         while (left := moment - time.time()) > 0 and not self._cancelled.is_set():
-            self._producer.poll(0)
+            producer.poll(0)
             time.sleep(min(left, _LONGEST_NAP_S))
         self.latest_ms = max(self.latest_ms, -left * 1000)
 

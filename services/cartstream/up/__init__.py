@@ -1,5 +1,1 @@
 """All services of one machine as processes: `cartstream up`, and the supervisor that the demo and the tests use."""
-
-from cartstream.up.processes import Processes
-
-__all__ = ["Processes"]

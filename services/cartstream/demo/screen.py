@@ -1,0 +1,47 @@
+"""Where the pictures of a run go: a live view for people, a line every few seconds for machines."""
+
+from __future__ import annotations
+
+import threading
+import time
+from collections.abc import Iterator
+from contextlib import contextmanager
+from pathlib import Path
+
+import click
+from rich.console import Console
+from rich.live import Live
+
+from cartstream.demo.pipeline import Show
+from cartstream.demo.view import Picture, line_of, render
+from cartstream.up.processes import Say, print_line
+
+LINE_EVERY_S = 5.0
+
+
+@contextmanager
+def showing(plain: bool, out: Path) -> Iterator[tuple[Show, Say]]:
+    """How to show pictures, and where the services' log lines go: to a file under the live view, else to stderr."""
+    if plain:
+        yield _Lines().show, print_line
+        return
+    with (out / "services.log").open("w") as log, Live(console=Console(), refresh_per_second=4, transient=True) as live:
+        lock = threading.Lock()
+
+        def say(name: str, line: str) -> None:
+            with lock:
+                log.write(f"{name:<11}| {line}\n")
+
+        yield lambda picture: live.update(render(picture)), say
+
+
+class _Lines:
+    def __init__(self) -> None:
+        self._next = 0.0
+        self._phase = ""
+
+    def show(self, picture: Picture) -> None:
+        now = time.monotonic()
+        if now >= self._next or picture.phase != self._phase:
+            self._next, self._phase = now + LINE_EVERY_S, picture.phase
+            click.echo(line_of(picture))
