@@ -16,6 +16,7 @@ QUANTITY_LIMIT = 9_999
 BOUGHT_LIMIT = 1_000
 NAME_LIMIT = 200
 CURRENCY_LIMIT = 16
+_NO_LINE = Line(0, None, None, 0)
 
 
 def apply(state: CustomerState, action: Action, properties: Properties, at: EventTime) -> bool:
@@ -95,17 +96,26 @@ def _remove(state: CustomerState, properties: Properties, at: EventTime) -> bool
 
 
 def _overwrite(state: CustomerState, properties: Properties, at: EventTime) -> bool:
-    """A snapshot counts only when it is newer than all that is known. One that names no products says nothing."""
+    """A snapshot counts only when it is newer than all that is known. One that names no products says nothing.
+
+    What it leaves out of a product that was in the cart, its price or name, stays as it was.
+    """
     if properties.products is None or at <= max(state.cleared_at, state.version):
         return False
-    before = {product_id: (line.quantity, line.price) for product_id, line in state.lines.items()}
-    state.lines = {}
+    before, state.lines = state.lines, {}
     for product in properties.products[:LINES_LIMIT]:
         product_id = product_id_of(product)
         if product_id and (quantity := _quantity(product)):
-            state.lines[product_id] = Line(quantity, _price(product), _short(product.name, NAME_LIMIT), at)
+            known = before.get(product_id, _NO_LINE)
+            price = _price(product)
+            name = _short(product.name, NAME_LIMIT) or known.name
+            state.lines[product_id] = Line(quantity, known.price if price is None else price, name, at)
     state.cleared_at = at
-    return before != {product_id: (line.quantity, line.price) for product_id, line in state.lines.items()}
+    return _content(before) != _content(state.lines)
+
+
+def _content(lines: dict[str, Line]) -> dict[str, tuple[int, float | None]]:
+    return {product_id: (line.quantity, line.price) for product_id, line in lines.items()}
 
 
 def _order(state: CustomerState, properties: Properties, at: EventTime) -> bool:

@@ -17,7 +17,10 @@ LINES_LIMIT = 200
 
 
 class Visit(msgspec.Struct, array_like=True):
-    """A session that event time has not closed yet. A device may have two, when events of a later one came early."""
+    """A session that event time has not closed yet. A device may have two, when events of a later one came early.
+
+    `viewed` has the time of each product's last view.
+    """
 
     device_id: str
     session_id: str
@@ -26,7 +29,14 @@ class Visit(msgspec.Struct, array_like=True):
     events: int = 0
     orders: int = 0
     page_views: int = 0
-    viewed: list[str] = []
+    viewed: dict[str, EventTime] = {}
+
+    def view(self, product_id: str, at: EventTime) -> None:
+        """Keeps the newest views, whatever order they come in."""
+        if at > self.viewed.get(product_id, -1):
+            self.viewed[product_id] = at
+        if len(self.viewed) > VIEWED_LIMIT:
+            del self.viewed[min(self.viewed, key=lambda known: (self.viewed[known], known))]
 
     def facts(self) -> Session:
         return Session(
@@ -37,7 +47,7 @@ class Visit(msgspec.Struct, array_like=True):
             self.events,
             self.orders,
             self.page_views,
-            list(self.viewed),
+            sorted(self.viewed, key=lambda product_id: (self.viewed[product_id], product_id)),
         )
 
 

@@ -19,7 +19,7 @@ from cartstream.events.records import Activity, Customer, ExitHint, Handover, Me
 from cartstream.events.times import EventTime
 from cartstream.runtime.stage import Output, Step
 from cartstream.sessions import cart
-from cartstream.sessions.state import VIEWED_LIMIT, CustomerState, Visit
+from cartstream.sessions.state import CustomerState, Visit
 
 SERVICE = "sessions"
 TRIGGER_LIMIT = 64
@@ -89,17 +89,21 @@ def _click(state: CustomerState, event: ClickEvent, watermark: EventTime, rules:
     visit = _visit_of(state, event.device_id, event.at, rules)
     late = visit is None and event.at + rules.gap <= watermark
     if visit is None and not late:
-        visit = Visit(event.device_id, make_id("session", event.device_id, event.at), event.at, event.at)
+        visit = Visit(event.device_id, _session_id(event), event.at, event.at)
         state.visits.append(visit)
         outputs.append(_activity(state, "session_started", f"{visit.session_id}:started", event.at, visit))
     if visit is not None:
-        _attend(visit, event)
+        _attend(visit, event, watermark)
         visit = _join_visits(state, visit, rules)
         if event.at > state.last_activity:
             state.last_activity = event.at
     if event.action > Action.VIEW:
         return _shop(state, event, visit, outputs, rules)
     return Step(state, outputs, _next_wake(state, rules), outcomes=_LATE if late else _ON_TIME)
+
+
+def _session_id(event: ClickEvent) -> str:
+    return make_id("session", event.device_id, event.at)
 
 
 _LATE = [("record", "late")]
@@ -118,9 +122,12 @@ def _visit_of(state: CustomerState, device_id: str, at: EventTime, rules: Sessio
     return None
 
 
-def _attend(visit: Visit, event: ClickEvent) -> None:
+def _attend(visit: Visit, event: ClickEvent, watermark: EventTime) -> None:
     visit.events += 1
-    visit.started_at = min(visit.started_at, event.at)
+    if event.at < visit.started_at:
+        visit.started_at = event.at
+        if event.at > watermark:  # so the id does not depend on who came first; a late event changes no id that was acted upon
+            visit.session_id = _session_id(event)
     if event.at > visit.last_at:
         visit.last_at = event.at
     if event.action is Action.PAGE:
@@ -128,7 +135,7 @@ def _attend(visit: Visit, event: ClickEvent) -> None:
     elif event.action is Action.VIEW:
         product_id = cart.product_id_of(event.click.properties or _NO_PROPERTIES)
         if product_id:
-            visit.viewed = [*(known for known in visit.viewed if known != product_id), product_id][-VIEWED_LIMIT:]
+            visit.view(product_id, event.at)
     elif event.action is Action.ORDER:
         visit.orders += 1
 
@@ -202,7 +209,8 @@ def _join_visits(state: CustomerState, visit: Visit, rules: SessionRules) -> Vis
             first.events += second.events
             first.orders += second.orders
             first.page_views += second.page_views
-            first.viewed = [*(product for product in first.viewed if product not in second.viewed), *second.viewed][-VIEWED_LIMIT:]
+            for product_id, at in second.viewed.items():
+                first.view(product_id, at)
             state.visits.remove(second)
             visit = first
     return visit

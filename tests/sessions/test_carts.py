@@ -1,0 +1,142 @@
+from __future__ import annotations
+
+from typing import Any
+
+import msgspec
+import pytest
+
+from cartstream.events.read_model import Guard
+from cartstream.sessions.state import CustomerState
+from tests.sessions.shop import MINUTE, T0, Shop, add, track
+
+
+def order(at: int, *products: str, **more: Any) -> bytes:
+    return track("Order Completed", at, order_id=f"o{at}", products=[{"product_id": product} for product in products], **more)
+
+
+def remove(product: str, at: int, quantity: int | None = None) -> bytes:
+    return track("Product Removed", at, product_id=product, quantity=quantity)
+
+
+def view(at: int, **cart: int) -> bytes:
+    return track("Cart Viewed", at, products=[{"product_id": product, "quantity": quantity} for product, quantity in cart.items()])
+
+
+@pytest.mark.parametrize(
+    ("events", "expected"),
+    [
+        pytest.param([add("a", 0), add("a", 1, 2), add("b", 2)], {"a": 3, "b": 1}, id="adds are deltas"),
+        pytest.param([add("a", 0, 0), add("b", 1, -3)], {}, id="nothing added"),
+        pytest.param([track("Product Added", 0, product_id="a")], {"a": 1}, id="an add without a quantity"),
+        pytest.param([track("product_added", 0, sku="a")], {"a": 1}, id="snake case and a SKU"),
+        pytest.param([track("Product Added", 0)], {}, id="an add without a product"),
+        pytest.param([add("a", 0, 20_000)], {"a": 9_999}, id="an absurd quantity"),
+        pytest.param(
+            [track("Product Added", 0, products=[{"product_id": "a"}, {"sku": "b", "quantity": 2}])], {"a": 1, "b": 2}, id="several"
+        ),
+        pytest.param([add("a", 0, 3), remove("a", 1, 1)], {"a": 2}, id="some removed"),
+        pytest.param([add("a", 0, 3), remove("a", 1, 3)], {}, id="all removed"),
+        pytest.param([add("a", 0, 3), remove("a", 1)], {}, id="removed without a quantity"),
+        pytest.param([remove("a", 5), add("a", 3)], {}, id="an older add cannot cross a removal"),
+        pytest.param([remove("a", 5), add("a", 6)], {"a": 1}, id="a newer one can"),
+        pytest.param([add("a", 6), remove("a", 5)], {"a": 1}, id="an older removal takes nothing newer"),
+        pytest.param([add("a", 0, 5), view(1, b=2)], {"b": 2}, id="a snapshot overwrites"),
+        pytest.param([add("a", 5), view(1, b=2)], {"a": 1}, id="an older snapshot does not"),
+        pytest.param([add("a", 0), view(1), add("b", 2)], {"b": 1}, id="an empty snapshot empties"),
+        pytest.param([add("a", 0), track("Cart Viewed", 1)], {"a": 1}, id="a snapshot without products says nothing"),
+        pytest.param([view(5, a=1), add("b", 3)], {"a": 1}, id="an older add cannot cross a snapshot"),
+        pytest.param([add("a", 0), add("b", 1), order(2, "a")], {"b": 1}, id="an order takes what it names"),
+        pytest.param([add("a", 0), add("b", 1), order(2)], {}, id="or everything when it names nothing"),
+        pytest.param([add("a", 0), track("Order Completed", 1, product_id="a"), add("b", 2)], {"b": 1}, id="an order of one product"),
+        pytest.param([order(5, "a"), add("a", 3), add("b", 3)], {"b": 1}, id="an older add cannot cross its order"),
+        pytest.param([order(5), add("a", 3), add("b", 6)], {"b": 1}, id="nor an order of everything"),
+        pytest.param([add("a", 6), order(5)], {"a": 1}, id="a late order takes nothing that came after it"),
+        pytest.param([add("a", 0), order(5), order(3)], {}, id="two orders"),
+    ],
+)
+def test_what_is_in_the_cart(events: list[bytes], expected: dict[str, int]) -> None:
+    assert Shop().see(*events).cart() == expected
+
+
+def test_each_effective_change_has_a_later_version() -> None:
+    shop = Shop().see(add("a", 5), add("b", 5), add("c", 3), remove("zzz", 9), view(9, a=1, b=1, c=1))
+    versions = [activity.cart.version - T0 for activity in shop.of_kind("cart_updated") if activity.cart]
+    assert versions == [5, 6, 7]
+
+
+def test_a_cart_has_a_value_and_a_currency() -> None:
+    shop = Shop().see(add("b", 0, 2, currency="EUR", name="Bowl"), track("Product Added", 1, product_id="a"))
+    cart = shop.of_kind("cart_updated")[-1].cart
+    assert cart is not None
+    assert [(item.product_id, item.quantity, item.price, item.name) for item in cart.items] == [
+        ("a", 1, None, None),
+        ("b", 2, 10.0, "Bowl"),
+    ]
+    assert (cart.value, cart.currency) == (20.0, "EUR")
+
+
+def test_a_snapshot_without_prices_keeps_those_that_are_known() -> None:
+    shop = Shop().see(add("a", 0, name="Bowl"), view(1, a=3))
+    cart = shop.of_kind("cart_updated")[-1].cart
+    assert cart is not None
+    assert [(item.quantity, item.price, item.name) for item in cart.items] == [(3, 10.0, "Bowl")]
+
+
+def test_a_price_that_is_no_number_is_no_price() -> None:
+    shop = Shop().see(track("Product Added", 0, product_id="a", price="nan"), track("Product Added", 1, product_id="b", price="12.50"))
+    cart = shop.of_kind("cart_updated")[-1].cart
+    assert cart is not None
+    assert cart.value == 12.5
+
+
+def test_emptying_a_cart_is_told_as_such_and_an_order_as_an_order() -> None:
+    shop = Shop().see(add("a", 0), remove("a", 1), add("b", 2), order(3, "b", total=9.5, currency="EUR"))
+    assert [kind for kind in shop.kinds if not kind.startswith("session")] == [
+        "cart_updated",
+        "cart_emptied",
+        "cart_updated",
+        "order_placed",
+    ]
+    (placed,) = shop.of_kind("order_placed")
+    assert placed.order is not None
+    assert (placed.order.order_id, placed.order.value, placed.order.currency, placed.order.product_ids) == ("o3", 9.5, "EUR", ["b"])
+    assert placed.cart is None
+
+
+def test_the_guard_says_what_a_message_may_not_contradict() -> None:
+    shop = Shop().see(add("a", 5))
+    assert shop.guards["guard:c1"] == Guard(0, T0 + 5, False, None)
+
+    shop.see(order(9))
+    assert shop.guards["guard:c1"] == Guard(T0 + 9, T0 + 9, True, None)
+
+    shop.see(order(20))
+    assert shop.guards["guard:c1"].order_mark == T0 + 20
+
+
+def test_a_late_add_still_corrects_the_cart() -> None:
+    shop = Shop().see(add("a", 0)).pass_to(90 * MINUTE).see(add("b", MINUTE))
+    assert shop.cart() == {"a": 1, "b": 1}
+    assert len(shop.of_kind("session_started")) == 1
+
+
+def test_a_cart_and_its_marks_are_bounded() -> None:
+    shop = Shop().see(*(add(f"p{n:03}", n) for n in range(250)), *(remove(f"q{n:03}", n) for n in range(150)))
+    state = shop.state()
+    assert state is not None
+    assert (len(state.lines), len(state.removed)) == (200, 100)
+    assert min(state.removed) == "q050"
+
+
+def test_the_state_survives_its_encoding() -> None:
+    shop = Shop().see(add("a", 0, currency="EUR", name="Ä"), order(1, "b"), track("Product Viewed", 2, product_id="v"), view(3, c=2))
+    state = shop.state()
+    assert state is not None
+    assert state.visits[0].viewed == {"v": T0 + 2}
+    assert shop.stage.decode_state(shop.stage.encode_state(state)) == state
+
+
+def test_a_state_written_before_a_field_existed_is_read_with_its_default() -> None:
+    state = CustomerState("c1", cleared_at=5)
+    older = msgspec.msgpack.encode(msgspec.to_builtins(state)[:5])
+    assert Shop().stage.decode_state(older) == state
