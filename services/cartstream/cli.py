@@ -10,9 +10,10 @@ import sys
 import click
 
 from cartstream import __version__
-from cartstream.errors import CartstreamError, ConfigError
 from cartstream.demo.command import demo
+from cartstream.errors import CartstreamError, ConfigError
 from cartstream.replay.command import replay
+from cartstream.runtime.state_command import state
 from cartstream.up.command import up
 
 SERVICES = ("identity", "sessions", "detection", "journeys", "email", "sms", "push", "insights")
@@ -114,6 +115,7 @@ def keys() -> None:
 
 
 cli.add_command(replay)
+cli.add_command(state)
 cli.add_command(up)
 cli.add_command(demo)
 

@@ -274,7 +274,8 @@ class StageLoop:
         if opened.checkpoint is None and committed >= 0:
             raise PartitionHalted(
                 f"{self._topic}[{number}]: Kafka says {committed} records were done, Redis knows nothing of them. "
-                "Restore Redis, or accept the loss with `cartstream state rebuild` (see docs/operations.md)"
+                f"Restore Redis, or accept the loss with `cartstream state rebuild {self._stage.name} {number} --offset {committed}` "
+                "(see docs/operations.md)"
             )
         found = (
             "fresh"

@@ -1,0 +1,106 @@
+"""`cartstream state`: look at what Redis holds of a service's partitions, and mend what halted one."""
+
+from __future__ import annotations
+
+from typing import Any
+
+import click
+import msgspec
+from rich.console import Console
+from rich.table import Table
+
+from cartstream.errors import ConfigError
+from cartstream.events.times import iso
+from cartstream.runtime.redis_store import connect
+from cartstream.runtime.settings import StageSettings, load
+from cartstream.runtime.store import Checkpoint
+
+STAGES = click.Choice(("identity", "sessions", "detection", "journeys"))
+_decode = msgspec.msgpack.Decoder(Checkpoint).decode
+
+
+class Checkpoints:
+    """The checkpoints of one service in Redis."""
+
+    def __init__(self, client: Any, settings: StageSettings, service: str) -> None:
+        self._redis = client
+        self._settings = settings
+        self._service = service
+
+    def read(self, partition: int) -> Checkpoint | None:
+        raw = self._redis.get(self._key(partition))
+        return _decode(raw) if raw else None
+
+    def forget_owner(self, partition: int) -> bool:
+        """Let any generation own the partition again. False when nothing is stored."""
+        with self._redis.pipeline(transaction=True) as pipe:
+            pipe.watch(self._key(partition))
+            raw = pipe.get(self._key(partition))
+            if not raw:
+                return False
+            pipe.multi()
+            pipe.set(self._key(partition), _encode(_decode(raw), generation=-1), keepttl=True)
+            pipe.execute()
+            return True
+
+    def begin_at(self, partition: int, offset: int) -> None:
+        """Start a partition that Redis knows nothing of at this offset. Raises ConfigError if Redis does know it."""
+        ttl_s = self._settings.state_ttl_days * 86_400
+        if not self._redis.set(self._key(partition), _encode(Checkpoint(next_offset=offset)), nx=True, ex=ttl_s):
+            raise ConfigError(f"{self._service} partition {partition} has state in Redis: nothing to rebuild; see `cartstream state show`")
+
+    def _key(self, partition: int) -> str:
+        return f"{self._settings.prefix}{{{self._service}:{partition}}}:meta"
+
+
+def _encode(checkpoint: Checkpoint, **changes: Any) -> bytes:
+    return msgspec.msgpack.encode(msgspec.structs.replace(checkpoint, **changes))
+
+
+@click.group()
+def state() -> None:
+    """Look at the partitions' state in Redis, and mend what halted one."""
+
+
+@state.command()
+@click.argument("service", type=STAGES)
+@click.option("--partitions", type=int, help="how many to show; CARTSTREAM_PARTITIONS if left out")
+def show(service: str, partitions: int | None) -> None:
+    """Sequence, owner's generation, next offset and watermark of each partition."""
+    settings = load(StageSettings)
+    checkpoints = _checkpoints(settings, service)
+    table = Table("partition", "sequence", "generation", "next offset", "watermark", title=service)
+    for partition in range(partitions or settings.partitions):
+        found = checkpoints.read(partition)
+        if found is None:
+            table.add_row(str(partition), "–", "–", "–", "nothing stored")
+        else:
+            known = min(found.sources.values(), default=0)
+            table.add_row(
+                str(partition), str(found.sequence), str(found.generation), str(found.next_offset), iso(known) if known > 0 else "–"
+            )
+    Console().print(table)
+
+
+@state.command("reset-generation")
+@click.argument("service", type=STAGES)
+@click.argument("partition", type=int)
+def reset_generation(service: str, partition: int) -> None:
+    """After the consumer group was deleted its generations start again: let the new ones own the partition. Stop the service first."""
+    if not _checkpoints(load(StageSettings), service).forget_owner(partition):
+        raise ConfigError(f"{service} partition {partition}: nothing stored in Redis")
+    click.echo(f"{service} partition {partition}: any generation may own it now")
+
+
+@state.command()
+@click.argument("service", type=STAGES)
+@click.argument("partition", type=int)
+@click.option("--offset", type=int, required=True, help="where to begin: the committed offset gives up what was lost; 0 reads all again")
+def rebuild(service: str, partition: int, offset: int) -> None:
+    """Redis lost everything of a partition: say where it begins again. What an earlier offset repeats has the same ids."""
+    _checkpoints(load(StageSettings), service).begin_at(partition, offset)
+    click.echo(f"{service} partition {partition}: begins at offset {offset} when its service starts")
+
+
+def _checkpoints(settings: StageSettings, service: str) -> Checkpoints:
+    return Checkpoints(connect(settings.redis_url.get_secret_value()), settings, service)
