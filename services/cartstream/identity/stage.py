@@ -2,7 +2,8 @@
 
 from __future__ import annotations
 
-from collections.abc import Sequence
+from collections.abc import Callable, Sequence
+from operator import attrgetter
 
 import msgspec
 import orjson
@@ -58,6 +59,10 @@ class IdentityStage:
         self._survivors: dict[str, str] = {}
         self._good: set[str] = set()
         self._loaded: list[DeviceState] = []
+        self._believable = (0, 0)
+        # Called for every record: C code, not methods.
+        self.key_of: Callable[[IdentityEvent], str] = attrgetter("device_id")
+        self.time_of: Callable[[IdentityEvent], EventTime] = attrgetter("at")
         self._decode_state = msgspec.msgpack.Decoder(DeviceState).decode
         self.encode_state = msgspec.msgpack.Encoder().encode
 
@@ -75,7 +80,9 @@ class IdentityStage:
         if envelope.type not in clicks.TYPES:
             raise Refused("unknown_type", "type is none of track, page, screen, identify, alias, group")
         at = clicks.time_of(envelope.timestamp, raw)
-        self._believe(at)
+        earliest, latest = self._believable
+        if not earliest <= at <= latest:
+            self._believe(at)
         device, user = envelope.anonymous_id, envelope.user_id
         if user is not None:
             user = self._usable(user)
@@ -103,12 +110,6 @@ class IdentityStage:
             raise Refused("too_large", f"{len(raw)} bytes with hashes in place of addresses, at most {MAX_BYTES}")
         return raw, envelope, found
 
-    def key_of(self, event: IdentityEvent) -> str:
-        return event.device_id
-
-    def time_of(self, event: IdentityEvent) -> EventTime:
-        return event.at
-
     def prepare(self, events: Sequence[IdentityEvent], states: dict[str, DeviceState | None]) -> None:
         """Ask the directory about events that bring something new, and hear of merges made elsewhere."""
         self._hear(self._directory.news())
@@ -133,9 +134,11 @@ class IdentityStage:
         return Step(state, changed=False)
 
     def _believe(self, at: EventTime) -> None:
+        """Raises Refused. What lies in the range just worked out needs no look at the clock: time only goes on."""
         if self._clock is None:
             return
         now = self._clock.now()
+        self._believable = (now - self._past + DAY, now + self._future)
         if at > now + self._future:
             raise Refused("future", "the event time lies too far ahead of the clock")
         if at < now - self._past:

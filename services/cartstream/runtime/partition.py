@@ -133,7 +133,6 @@ class Partition(Generic[S]):
         header = self._layout.watermark_header
         events: list[tuple[int, str, Any]] = []
         marks: list[Watermark] = []
-        newest = UNKNOWN
         for record in records:
             try:
                 value = record.value
@@ -145,15 +144,14 @@ class Partition(Generic[S]):
                 if set_aside and record.offset in set_aside:
                     raise Refused(STEP_FAILED, "the program failed on this record: see the log, mend it, and replay it from here")
                 event = decode(record)
-                if source is not None and (at := source.time_of(event)) > newest:
-                    newest = at
                 events.append((record.offset, key_of(event), event))
             except Refused as refused:
                 self.tally.refused[refused.reason] = self.tally.refused.get(refused.reason, 0) + 1
                 work.outputs.append(dead_letter(stage.name, record, refused))
             except Exception as error:
                 raise StepFailed(record.offset, error) from error
-        self.tally.newest = newest
+        if source is not None and events:
+            self.tally.newest = max(map(source.time_of, [event for _, _, event in events]))
         return events, marks
 
     def _load(self, events: list[tuple[int, str, Any]], marks: list[Watermark]) -> None:
