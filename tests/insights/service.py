@@ -11,6 +11,7 @@ import time
 from collections.abc import Callable, Iterator
 from contextlib import contextmanager
 from typing import Any
+from urllib.error import HTTPError
 from urllib.request import urlopen
 
 import msgspec
@@ -43,7 +44,9 @@ class Feed:
 
     def __init__(self, address: str, prefix: str) -> None:
         self._prefix = prefix
-        self._producer = Producer({"bootstrap.servers": address, "transactional.id": f"{prefix}feed", "log_level": 3})
+        self._producer = Producer(
+            {"bootstrap.servers": address, "transactional.id": f"{prefix}feed", "compression.type": "lz4", "log_level": 3}
+        )
         self._producer.init_transactions(30)
 
     def write(self, *records: tuple[str, msgspec.Struct | bytes], commit: bool = True) -> None:
@@ -126,6 +129,19 @@ class Running:
                     return last
             time.sleep(POLL_SECONDS)
         raise AssertionError(f"not within {WAIT_SECONDS:.0f} s; the last report: {last}")
+
+    def not_ready(self) -> str:
+        """Why; empty while it does not answer or is ready."""
+        try:
+            self._get(self._health_port, "/readyz")
+        except HTTPError as refused:
+            return refused.read().decode()
+        except OSError:
+            return ""
+        return ""
+
+    def alive(self) -> bool:
+        return self._get(self._health_port, "/livez") == "ok\n"
 
     def stop(self) -> int:
         self._process.send_signal(signal.SIGTERM)

@@ -10,6 +10,7 @@ import pytest
 from confluent_kafka import Consumer, Message
 
 from cartstream.embedded import EmbeddedBroker
+from cartstream.embedded.child import free_port
 from cartstream.events.records import Watermark
 from cartstream.events.times import HOUR
 from tests.insights.service import WAIT_SECONDS, Feed, changelog, insights, story, topics
@@ -88,6 +89,17 @@ def test_topics_of_another_size_stop_it_with_a_clear_line(kafka: RealKafka, topi
         assert running.ends() == 1
 
     assert f"topic {topic_prefix}signals has 2 partitions, CARTSTREAM_PARTITIONS says 4" in capfd.readouterr().err
+
+
+def test_without_a_broker_it_is_alive_says_why_it_is_not_ready_and_stops_when_told() -> None:
+    nowhere = f"127.0.0.1:{free_port()}"
+
+    with insights(nowhere, "nowhere.") as running:
+        deadline = time.monotonic() + WAIT_SECONDS
+        while "Kafka" not in running.not_ready():
+            assert time.monotonic() < deadline
+        assert running.alive()
+        assert running.stop() == 0
 
 
 def test_it_counts_on_the_embedded_broker_too(topic_prefix: str) -> None:
