@@ -42,6 +42,9 @@ PUSH = {"endpoint": "https://push.example.test/secret-endpoint", "keys": {"p256d
         identify("d1", 0, "u1", phone=4915112345678),
         identify("d1", 0, "u1", push=PUSH),
         page("d1", 0, context={"traits": {"phone": "0151 12345678"}}),
+        page("d1", 0, context={"device": {"type": "ios", "token": "secret"}}),
+        page("d1", 0, context="secret@example.test"),
+        page("d1", 0, properties={"delivery": {"mobile": "12345678", "telephone": "12345678", "mobile_number": "12345678"}}),
     ],
 )
 @pytest.mark.parametrize("ascii_only", [False, True])

@@ -24,9 +24,16 @@ _ADDRESS_KEYS = {
     "emailaddress": "email",
     "phone": "phone",
     "phonenumber": "phone",
+    "telephone": "phone",
+    "cellphone": "phone",
     "mobile": "phone",
+    "mobilephone": "phone",
+    "mobilenumber": "phone",
     "push": "push",
     "pushsubscription": "push",
+    "pushtoken": "push",
+    "devicetoken": "push",
+    "token": "push",
 }
 
 
@@ -42,10 +49,14 @@ class Found(msgspec.Struct):
 
 
 def may_hold_address(raw: bytes) -> bool:
-    """A quick look that may say yes too often and never no too often: one memory scan a needle."""
-    if b"@" in raw or (b"%" in raw and (b"%40" in raw or b"%25" in raw)) or (b"\\" in raw and b"\\u0040" in raw):
+    """A quick look that may say yes too often and never no too often: one memory scan a needle.
+
+    Traits, consent and the device's push token are no business of it: the envelope tells of them. `\\u00` are characters that
+    no encoder needs to escape, so a word may hide behind them.
+    """
+    if b"@" in raw or (b"%" in raw and (b"%40" in raw or b"%25" in raw)) or (b"\\" in raw and b"\\u00" in raw):
         return True
-    return b'"traits"' in raw or b'hone"' in raw or b'"push' in raw or b'"mobile' in raw or b'"consent"' in raw
+    return b'hone"' in raw or b'umber"' in raw or b'"push' in raw or b'"mobile":' in raw
 
 
 def normalise(kind: str, value: Any) -> str | None:

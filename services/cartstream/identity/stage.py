@@ -27,6 +27,28 @@ from cartstream.runtime.vault import AddressHash
 _GOOD_IDS_KEPT = 500_000
 
 
+class _Device(msgspec.Struct, gc=False):
+    token: msgspec.Raw | None = None
+
+
+class _Context(msgspec.Struct, gc=False):
+    traits: msgspec.Raw | None = None
+    consent: msgspec.Raw | None = None
+    device: _Device | None = None
+
+
+class _Odd(msgspec.Struct, rename="camel"):
+    """An envelope whose context has a shape of its own: looked through like one that tells of somebody."""
+
+    type: str
+    anonymous_id: str | None = None
+    user_id: str | None = None
+    previous_id: str | None = None
+    message_id: str | None = None
+    timestamp: clicks.Moment | None = None
+    tells_of_somebody = True
+
+
 class _Envelope(msgspec.Struct, gc=False, rename="camel"):
     type: str
     anonymous_id: str | None = None
@@ -34,9 +56,28 @@ class _Envelope(msgspec.Struct, gc=False, rename="camel"):
     previous_id: str | None = None
     message_id: str | None = None
     timestamp: clicks.Moment | None = None
+    traits: msgspec.Raw | None = None
+    context: _Context | None = None
+
+    @property
+    def tells_of_somebody(self) -> bool:
+        context = self.context
+        if self.traits is not None:
+            return True
+        return context is not None and (
+            context.traits is not None or context.consent is not None or (context.device is not None and context.device.token is not None)
+        )
 
 
-_decode = msgspec.json.Decoder(_Envelope, strict=False).decode
+_decode_usual = msgspec.json.Decoder(_Envelope, strict=False).decode
+_decode_odd = msgspec.json.Decoder(_Odd, strict=False).decode
+
+
+def _decode(raw: bytes) -> _Envelope | _Odd:
+    try:
+        return _decode_usual(raw)
+    except msgspec.ValidationError:
+        return _decode_odd(raw)
 
 
 class IdentityStage:
@@ -93,13 +134,14 @@ class IdentityStage:
             self._identify(event, user, found)
         return event
 
-    def _open(self, raw: bytes) -> tuple[bytes, _Envelope, Found | None]:
+    def _open(self, raw: bytes) -> tuple[bytes, _Envelope | _Odd, Found | None]:
         """The event without addresses, its envelope, and the addresses. Raises Refused."""
         found = None
         try:
-            if may_hold_address(raw):
-                raw, found = self._redactor.redact(raw)
             envelope = _decode(raw)
+            if may_hold_address(raw) or envelope.tells_of_somebody:
+                raw, found = self._redactor.redact(raw)
+                envelope = _decode(raw)
         except msgspec.ValidationError as error:
             raise Refused("wrong_schema", "an envelope field has the wrong kind: see the Segment spec") from error
         except (msgspec.DecodeError, orjson.JSONDecodeError, UnicodeDecodeError) as error:
@@ -157,7 +199,7 @@ class IdentityStage:
         self._good.add(value)
         return value
 
-    def _device(self, envelope: _Envelope, user: str | None) -> str:
+    def _device(self, envelope: _Envelope | _Odd, user: str | None) -> str:
         if envelope.type == "alias":
             return clicks.device_of(self._usable(envelope.previous_id) or self._usable(envelope.anonymous_id), user)
         return clicks.device_of(self._usable(envelope.anonymous_id), user)
