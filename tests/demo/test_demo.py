@@ -7,11 +7,12 @@ import subprocess
 import sys
 from pathlib import Path
 
-SECONDS = 25
+SECONDS = 30
+SHOPPERS = 250
 
 
 def test_a_short_demo_sends_every_message_once_and_none_after_the_purchase(tmp_path: Path) -> None:
-    arguments = ["demo", "--plain", "--duration", str(SECONDS), "--shoppers", "160", "--out", str(tmp_path)]
+    arguments = ["demo", "--plain", "--duration", str(SECONDS), "--shoppers", str(SHOPPERS), "--out", str(tmp_path)]
     done = subprocess.run([sys.executable, "-m", "cartstream.cli", *arguments], capture_output=True, text=True, timeout=120)
     summary = json.loads((tmp_path / "summary.json").read_text()) if (tmp_path / "summary.json").exists() else done.stderr
     findings = (tmp_path / "findings.json").read_text() if (tmp_path / "findings.json").exists() else ""

@@ -6,8 +6,10 @@ from pathlib import Path
 
 import pytest
 
-from cartstream.demo.ecom_truth import Named, agreement, visits
-from cartstream.events.times import SECOND, parse_iso
+from cartstream.demo.ecom_truth import Named, agreement, replayed, visits
+from cartstream.events import adapters
+from cartstream.events.times import DAY, SECOND, parse_iso
+from cartstream.replay.run import Replay
 
 FILE = Path(os.environ.get("CARTSTREAM_TEST_ECOM", Path(__file__).parents[3] / "shared" / "data" / "ecom.csv.gz"))
 LINES = """user_id,session_id,event,timestamp,platform
@@ -64,8 +66,22 @@ def test_a_version_moved_on_by_changes_at_the_same_time_still_lies_in_its_sessio
     assert agreement(path, [Named("c2", at + SECOND)], OWNERS).found == {"c"}
 
 
-@pytest.mark.skipif(not FILE.is_file(), reason=f"{FILE} is not here: it is not part of the project")
+needs_the_file = pytest.mark.skipif(not FILE.is_file(), reason=f"{FILE} is not here: it is not part of the project")
+
+
+@needs_the_file
 def test_the_real_file_has_856_sessions_of_3605_that_leave_something() -> None:
     known = visits(FILE)
 
     assert (len(known), sum(visit.left for visit in known)) == (3605, 856)
+
+
+@needs_the_file
+def test_the_real_file_replayed_signals_what_its_sessions_leave(tmp_path: Path) -> None:
+    with Replay(tmp_path) as replay:
+        replay.play(adapters.read(FILE), 2 * DAY)
+    found = replayed(FILE, tmp_path)
+
+    assert found.sessions == replay.counts["sessions"] == 3605
+    assert (found.precision, found.recall) >= (0.98, 0.98), (found.missed, found.extra, found.homeless)
+    assert found.recall >= 0.98

@@ -12,7 +12,7 @@ import click
 @click.command()
 @click.option("--input", "source", type=click.Path(path_type=Path), help="a file of events instead of simulated shoppers")
 @click.option("--format", "layout", help="the file's format; without it told from the first line")
-@click.option("--duration", type=click.FloatRange(15), default=60.0, show_default=True, help="real seconds of play")
+@click.option("--duration", type=click.FloatRange(20), default=60.0, show_default=True, help="real seconds of play")
 @click.option("--plain", is_flag=True, help="a line every few seconds instead of a live view")
 @click.option("--out", type=click.Path(path_type=Path, file_okay=False), default=Path("build/demo"), show_default=True)
 @click.option("--seed", type=int, default=1, show_default=True, help="the same seed, the same shoppers")

@@ -7,6 +7,7 @@ names the session in which its cart was last changed: that of the same user in w
 from __future__ import annotations
 
 import csv
+import json
 from collections.abc import Iterable, Mapping
 from dataclasses import dataclass, field
 from pathlib import Path
@@ -15,6 +16,7 @@ from typing import NamedTuple
 from cartstream.events.adapters.recorded import open_text
 from cartstream.events.times import SECOND, EventTime, parse_iso
 
+ABANDONMENTS = ("cart_abandoned", "checkout_abandoned")
 SLACK_MS = 1 * SECOND
 """A cart's version is the time of its last change, moved on by some ms where several changes share a time."""
 
@@ -98,3 +100,18 @@ def agreement(path: Path, signals: Iterable[Named], devices: Mapping[str, str]) 
         else:
             homeless.append(signal)
     return Agreement(len(known), frozenset(visit.session_id for visit in known if visit.left), frozenset(found), homeless)
+
+
+def replayed(path: Path, out: Path) -> Agreement:
+    """The same for what `cartstream replay run` wrote into `out`."""
+    devices: dict[str, str] = {}
+    with (out / "activity.jsonl").open() as lines:
+        for activity in map(json.loads, lines):
+            if activity["device_id"] is not None:
+                devices[activity["customer_id"]] = activity["device_id"]
+    named = []
+    with (out / "signals.jsonl").open() as lines:
+        for signal in map(json.loads, lines):
+            if signal["kind"] in ABANDONMENTS:
+                named.append(Named(signal["customer_id"], parse_iso(signal["cart"]["version"])))
+    return agreement(path, named, devices)

@@ -12,7 +12,6 @@ from cartstream.events import avro, topics
 from cartstream.events.records import Activity, Command, Decision, Delivery, Signal, Watermark
 
 TOPICS = (topics.ACTIVITY, topics.SIGNALS, topics.DECISIONS, *map(topics.commands, topics.CHANNELS), topics.DELIVERIES)
-ABANDONMENTS = ("cart_abandoned", "checkout_abandoned")
 
 
 class Listener(threading.Thread):

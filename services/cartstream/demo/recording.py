@@ -9,8 +9,8 @@ from typing import Any
 import orjson
 
 from cartstream.demo.clock import DemoClock
-from cartstream.demo.ecom_truth import Named, agreement
-from cartstream.demo.listener import ABANDONMENTS, Listener
+from cartstream.demo.ecom_truth import ABANDONMENTS, Named, agreement
+from cartstream.demo.listener import Listener
 from cartstream.demo.people import People
 from cartstream.demo.pipeline import Stagecraft, pipeline
 from cartstream.demo.run import Run

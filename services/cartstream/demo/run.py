@@ -72,6 +72,7 @@ class Run:
         self._running.processes.wait_ready(self._running.services)
         self.listener.start()
         try:
+            self._player.prime(PARTITIONS)
             self._clock.start()
             self._player.start()
             self._watch("playing", lambda: not self._player.is_alive())
@@ -79,7 +80,8 @@ class Run:
             return self._result()
         finally:
             self._player.cancel()
-            self._player.join()
+            if self._player.is_alive():
+                self._player.join()
             self.listener.close()
 
     def _settle(self, finished: Callable[[list[Message]], bool], settle_s: float) -> None:

@@ -12,7 +12,7 @@ from cartstream.demo.promises import Expected
 from cartstream.demo.shoppers import Purchase
 from cartstream.events.times import EventTime
 
-BAND_SECONDS = 1.0
+BAND_SECONDS = 1.5
 """Real seconds. A message and a purchase that cross on the wire within it cannot be judged: shoppers keep so far away from
 the times of their messages, and only a message received later than this after the purchase was sent counts against us."""
 _CLOCK_MS = 5

@@ -87,8 +87,9 @@ def _funnel(picture: Picture) -> Table:
 
 def _messages(last: Sequence[Message]) -> Table:
     table = Table(box=None, expand=True, show_header=False)
-    for width in (8, 24, 10, None):
-        table.add_column(width=width, no_wrap=True, overflow="ellipsis")
+    for width in (8, 24, 10):
+        table.add_column(width=width, no_wrap=True)
+    table.add_column(ratio=1, no_wrap=True, overflow="ellipsis")
     for message in reversed(last[-LAST_MESSAGES:]):
         table.add_row(message.channel, (message.journey or "").replace("_", " "), message.step or "", message.subject)
     for _ in range(LAST_MESSAGES - len(last)):
