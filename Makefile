@@ -5,7 +5,7 @@ BIN := .venv/bin
 READY := .venv/.ready
 
 .DEFAULT_GOAL := help
-.PHONY: help setup demo test check bench lock clean
+.PHONY: help setup demo test check bench secrets lock clean
 
 help:  ## list the targets
 	@sed -nE 's/^([a-z]+):.*## (.*)/  make \1\t\2/p' $(MAKEFILE_LIST) | expand -t 16
@@ -27,6 +27,11 @@ check: $(READY)  ## formatting, lint and types
 
 bench: $(READY)  ## benchmarks, one JSON line each: [NAMES="sessions identity"]
 	$(BIN)/python -m tests.bench $(NAMES)
+
+secrets: deploy/secrets.env  ## fresh keys for docker compose, in a file that git ignores
+
+deploy/secrets.env: | $(READY)
+	umask 077 && $(BIN)/cartstream keys > $@
 
 lock:  ## pin the dependencies of pyproject.toml again, with hashes (needs uv)
 	@command -v uv >/dev/null || { echo "make lock needs uv: pip install uv" >&2; exit 1; }

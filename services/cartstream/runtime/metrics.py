@@ -69,8 +69,10 @@ class StageMetrics:
         ).labels
         self.fenced = counter("cartstream_fenced_total", "Writes refused because another owner had the partition").labels(service)
         self.commit_failures = counter("cartstream_commit_failures_total", "Transactions that had to be tried again").labels(service)
-        self.redis_seconds = histogram("cartstream_redis_command_duration_seconds", "Round trips to Redis", WORK_SECONDS, "command").labels
-        self.redis_errors = counter("cartstream_redis_errors_total", "Redis calls that failed", "kind").labels
+        self.redis_seconds = histogram("cartstream_redis_commit_duration_seconds", "The atomic writes of one poll", WORK_SECONDS).labels(
+            service
+        )
+        self.waits = counter("cartstream_waits_total", "Times that Kafka or Redis did not answer and was waited for").labels(service)
         self.timers_pending = gauge("cartstream_timers_pending", "Wake-ups waiting").labels(service)
         self.timers_fired = counter("cartstream_timers_fired_total", "Wake-ups done").labels(service)
         self.timer_lateness = histogram("cartstream_timer_lateness_seconds", "Watermark less due time at firing", AGE_SECONDS).labels(

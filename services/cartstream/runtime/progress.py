@@ -11,6 +11,7 @@ from confluent_kafka import KafkaException, TopicPartition
 
 from cartstream.events.times import EventTime
 from cartstream.runtime.clock import Clock
+from cartstream.runtime.log import logger
 from cartstream.runtime.metrics import StageMetrics
 from cartstream.runtime.store import Batch
 from cartstream.runtime.watermarks import UNKNOWN
@@ -36,6 +37,7 @@ class Progress:
             metrics.phase_seconds(service, phase).inc(seconds)
         if written:
             metrics.batch_seconds.observe(sum(phases[1:]))
+            metrics.redis_seconds.observe(phases[2])
             for number, batch in written.items():
                 if number in owned:
                     self._batch(owned[number].partition, batch, now)
@@ -91,8 +93,8 @@ class Progress:
                 _, end = consumer.get_watermark_offsets(place, cached=True)
                 if place.offset >= 0 and end >= 0:
                     self._metrics.lag(self._service, str(place.partition)).set(max(0, end - place.offset))
-        except KafkaException:
-            self._metrics.redis_errors(self._service, "lag_unknown").inc(0)
+        except KafkaException as error:
+            logger().debug("lag not known", error=error.args[0].name())
 
     def rebalanced(self, event: str, count: int, owned: int) -> None:
         self._metrics.rebalances(self._service, event).inc(count)
@@ -111,4 +113,4 @@ class Progress:
         self._metrics.halted.set(count)
 
     def unavailable(self) -> None:
-        self._metrics.redis_errors(self._service, "unavailable").inc()
+        self._metrics.waits.inc()
