@@ -10,6 +10,7 @@ from __future__ import annotations
 import threading
 import time
 from collections.abc import Callable
+from concurrent.futures import Future, ThreadPoolExecutor
 from dataclasses import dataclass
 from functools import partial
 from typing import Any, TypeVar
@@ -47,6 +48,14 @@ class Owned:
     caught_up: bool = False
 
 
+@dataclass(slots=True)
+class Publication:
+    """A transaction under way, and the partitions whose outbox it carries."""
+
+    due: dict[int, Owned]
+    outcome: Future[None]
+
+
 class StageLoop:
     """Runs one stage until `stop` is set. One thread, one consumer, one producer."""
 
@@ -79,6 +88,8 @@ class StageLoop:
         self._failure: Exception | None = None
         self._layout = Layout.of(1, settings.partitions)
         self._joined = False
+        self._background = ThreadPoolExecutor(1, thread_name_prefix="publisher")
+        self._publication: Publication | None = None
 
     def run(self) -> None:
         """Raises PartitionHalted only when nothing else is left to do."""
@@ -91,8 +102,11 @@ class StageLoop:
         try:
             while not self._stop.is_set():
                 self._round()
+            self._settle()
         finally:
+            self._await_publication()
             self._consumer.close()
+            self._background.shutdown()
 
     def _round(self) -> None:
         self._health.tick()
@@ -101,13 +115,19 @@ class StageLoop:
         if self._failure is not None:
             raise self._failure
         polled = time.perf_counter()
-        self._publish_pending()
+        if self._publication is None:
+            self._publish_pending()  # what a former owner left
         batches = self._process(records)
         stepped = time.perf_counter()
-        written = {number: batch for number, batch in batches.items() if self._write(number, batch)}
+        owners = {number: self._owned[number] for number in batches}
+        self._settle()
+        settled = time.perf_counter()
+        written = {
+            number: batch for number, batch in batches.items() if self._owned.get(number) is owners[number] and self._write(number, batch)
+        }
         stored = time.perf_counter()
         if written:
-            self._publish_pending()
+            self._begin_publication()
         if self._joined and not self._stop.is_set():
             self._health.ready()
         self._progress.round(
@@ -115,7 +135,7 @@ class StageLoop:
             written,
             self._consumer,
             self._topic,
-            (polled - started, stepped - polled, stored - stepped, time.perf_counter() - stored),
+            (polled - started, stepped - polled, stored - settled, settled - stepped),
         )
 
     def _poll(self) -> dict[int, list[Record]]:
@@ -218,34 +238,54 @@ class StageLoop:
         owned.pending, owned.pending_offset = batch.outbox, ours.next_offset
         return True
 
-    def _publish_pending(self) -> None:
-        """What is in Redis goes to Kafka, in one transaction. Until it has, nothing new is begun."""
-        delays = iter(BACKOFF_S)
-        while True:
-            due = {number: owned for number, owned in self._owned.items() if owned.pending or owned.pending_offset >= 0}
-            if not due:
-                return
-            outputs = [output for number in sorted(due) for output in due[number].pending]
-            offsets = [
-                TopicPartition(self._topic, number, owned.pending_offset)
-                for number, owned in sorted(due.items())
-                if owned.pending_offset >= 0
-            ]
-            try:
-                self._publisher.publish(outputs, offsets, self._consumer.consumer_group_metadata())
-            except Fenced as error:
-                for number in due:
-                    self._fenced(number, error)
-                return
-            except Unavailable as error:
-                self._progress.commit_failed()
-                self._wait(error, next(delays, BACKOFF_S[-1]))
-                if self._stop.is_set():
-                    return
-                continue
-            for owned in due.values():
-                owned.pending, owned.pending_offset = [], -1
+    def _begin_publication(self) -> None:
+        """What is in Redis goes to Kafka in one transaction, in the background: meanwhile the next batch is read and stepped. Its
+        Redis write waits for the outcome, since it takes the outbox's place."""
+        due = {number: owned for number, owned in self._owned.items() if owned.pending or owned.pending_offset >= 0}
+        if not due:
             return
+        outputs = [output for number in sorted(due) for output in due[number].pending]
+        offsets = [
+            TopicPartition(self._topic, number, owned.pending_offset) for number, owned in sorted(due.items()) if owned.pending_offset >= 0
+        ]
+        group = self._consumer.consumer_group_metadata()
+        self._publication = Publication(due, self._background.submit(self._publisher.publish, outputs, offsets, group))
+
+    def _await_publication(self) -> Fenced | Unavailable | None:
+        """Wait for the transaction under way, if there is one. What failed stays pending."""
+        publication, self._publication = self._publication, None
+        if publication is None:
+            return None
+        try:
+            publication.outcome.result()
+        except (Fenced, Unavailable) as error:
+            return error
+        for owned in publication.due.values():
+            owned.pending, owned.pending_offset = [], -1
+        return None
+
+    def _settle(self) -> None:
+        """Bring the transaction under way to its end. Until it has gone through, nothing new is written."""
+        due = self._publication.due if self._publication is not None else {}
+        error = self._await_publication()
+        delays = iter(BACKOFF_S)
+        while error is not None:
+            if isinstance(error, Fenced):
+                for number, owned in due.items():
+                    if self._owned.get(number) is owned:
+                        self._fenced(number, error)
+                return
+            self._progress.commit_failed()
+            self._wait(error, next(delays, BACKOFF_S[-1]))
+            if self._stop.is_set():
+                return
+            self._begin_publication()
+            due = self._publication.due if self._publication is not None else {}
+            error = self._await_publication()
+
+    def _publish_pending(self) -> None:
+        self._begin_publication()
+        self._settle()
 
     def _on_assign(self, consumer: Any, partitions: list[TopicPartition]) -> None:
         self._joined = True
@@ -305,11 +345,13 @@ class StageLoop:
         return int(place.offset) if place.offset >= 0 else -1
 
     def _on_revoke(self, consumer: Any, partitions: list[TopicPartition]) -> None:
-        """Every batch is complete between polls, so there is nothing to finish; what is unpublished, the next owner publishes."""
+        """Between polls every batch is in Redis; what is not published by then, the next owner publishes."""
+        self._await_publication()
         self._drop(partitions, "revoked")
         consumer.incremental_unassign(partitions)
 
     def _on_lost(self, consumer: Any, partitions: list[TopicPartition]) -> None:
+        self._await_publication()
         self._drop(partitions, "lost")
         consumer.incremental_unassign(partitions)
 
