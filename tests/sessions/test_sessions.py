@@ -52,7 +52,7 @@ def test_no_session_is_longer_than_a_day() -> None:
 def test_devices_have_sessions_of_their_own() -> None:
     shop = Shop().see(click("d1", 0), click("d2", 5), click("d1", 10)).end()
     assert shop.sessions() == [(0, 10, 2), (5, 5, 1)]
-    assert [ended.last_activity for ended in shop.of_kind("session_ended")] == [T0 + 10, T0 + 10]
+    assert [ended.last_activity for ended in shop.of_kind("session_ended")] == [T0 + 5, T0 + 10]
 
 
 def test_a_late_event_neither_opens_nor_stretches_a_session() -> None:

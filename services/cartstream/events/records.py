@@ -73,7 +73,7 @@ class Activity(msgspec.Struct, frozen=True):
 
     kind: session_started, session_ended, product_viewed, cart_updated, cart_emptied, checkout_started, exit_signal,
     order_placed. `last_activity` is the latest event time of any of the customer's devices known so far; `cart` is the
-    cart after the event (None when empty).
+    cart after the event (None when empty). A session_ended is about its session alone: `last_activity` is the session's, `cart` None.
     """
 
     id: str

@@ -237,12 +237,14 @@ def _ends_at(visit: Visit, rules: SessionRules) -> EventTime:
 
 
 def _end(state: CustomerState, visit: Visit, at: EventTime) -> Output:
+    """Says nothing of the customer but the session: when it is told, later events may or may not have come."""
     state.visits.remove(visit)
-    return _activity(state, "session_ended", f"{visit.session_id}:ended", at, visit)
+    ended = Activity(f"{visit.session_id}:ended", "session_ended", state.customer_id, at, visit.last_at, visit.device_id, visit.facts())
+    return Output(topics.ACTIVITY, state.customer_id, ended)
 
 
 def _activity(state: CustomerState, kind: str, id: str, at: EventTime, visit: Visit | None, **details: Any) -> Output:
-    latest = state.last_activity if kind == "session_ended" else max(at, state.last_activity)
+    latest = max(at, state.last_activity)
     device_id, facts = (visit.device_id, visit.facts()) if visit else (None, None)
     return Output(
         topics.ACTIVITY, state.customer_id, Activity(id, kind, state.customer_id, at, latest, device_id, facts, state.cart(), **details)
