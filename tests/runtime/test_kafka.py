@@ -41,6 +41,6 @@ def test_topics_are_made_once_and_never_with_another_number_of_partitions(kafka:
 
 
 def test_a_topic_that_is_not_there_is_unavailable(kafka: RealKafka, topic_prefix: str) -> None:
-    admin = AdminClient({"bootstrap.servers": kafka.address})
-    with pytest.raises(Unavailable, match="is not there"):
-        partition_count(admin, topic_prefix + "nothing")
+    settings = consumer_config(kafka.address, topic_prefix + "g", 6_000)
+    with closing(Consumer(settings)) as consumer, pytest.raises(Unavailable, match="is not there"):
+        partition_count(consumer, topic_prefix + "nothing")
