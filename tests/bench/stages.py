@@ -48,6 +48,9 @@ def _measure(on: Ground, name: str, prefix: str, least: float, port: int) -> dic
             "cpu_s_per_million": {
                 part: round(cpu / handled * 1e6, 1) for part, cpu in zip(("service", "broker", "redis"), used, strict=True)
             },
+            "records_per_batch": round(
+                running.value("cartstream_records_consumed_total") / running.value("cartstream_batch_process_duration_seconds_count")
+            ),
             "phases": {
                 phase: round(running.value("cartstream_phase_seconds_total", phase=phase) / total, 2)
                 for phase in ("poll", "step", "redis", "kafka")

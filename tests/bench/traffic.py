@@ -9,7 +9,9 @@ import orjson
 
 from cartstream.events.times import iso
 
-_KINDS: tuple[str, ...] = ("page",) * 60 + ("Product Viewed",) * 25 + ("Product Added",) * 6 + ("Product Removed",) * 2 + ("Exit Intent",) * 3
+_KINDS: tuple[str, ...] = (
+    ("page",) * 60 + ("Product Viewed",) * 25 + ("Product Added",) * 6 + ("Product Removed",) * 2 + ("Exit Intent",) * 3
+)
 _KINDS += ("Checkout Started",) * 2 + ("Order Completed",) + ("identify",)
 
 
