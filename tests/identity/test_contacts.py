@@ -7,14 +7,15 @@ from typing import Any
 
 import orjson
 import pytest
+from email_validator import EmailNotValidError, validate_email
 from hypothesis import given
 from hypothesis import strategies as st
 
 from cartstream.errors import Refused
-from cartstream.identity.contacts import normalise
+from cartstream.identity.contacts import _PLAIN_EMAIL, normalise
 from cartstream.identity.directory import MemoryDirectory
 from cartstream.identity.stage import IdentityStage
-from cartstream.runtime.stage import Record
+from cartstream.runtime.stage import Record, Step
 from tests.identity.people import HASH, People, identify, page, settings
 
 ANN = "ann@example.test"
@@ -137,5 +138,16 @@ def _decode(raw: bytes) -> bytes | None:
         return None
     stage.key_of(event)
     stage.prepare([event], {event.device_id: None})
-    stage.encode_state(stage.step(None, event, 0).state)
+    step = stage.step(None, event, 0)
+    assert isinstance(step, Step)
+    stage.encode_state(step.state)
     return event.forward
+
+
+@given(st.from_regex(_PLAIN_EMAIL, fullmatch=True))
+def test_a_plain_address_is_what_the_validator_makes_of_it(address: str) -> None:
+    try:
+        said = validate_email(address, check_deliverability=False, test_environment=True).normalized.lower()
+    except EmailNotValidError:
+        said = None
+    assert normalise("email", address) == said

@@ -11,13 +11,16 @@ from typing import Any
 import msgspec
 import orjson
 import phonenumbers
-from email_validator import EmailNotValidError, validate_email
+from email_validator import SPECIAL_USE_DOMAIN_NAMES, EmailNotValidError, validate_email
 
 from cartstream.errors import Refused
 from cartstream.runtime.vault import AddressHash
 
 _AT = re.compile(r"@|%(?:25)*40")
 _EMAIL = re.compile(rf"[\w.%+\-]{{1,64}}(?:{_AT.pattern})[\w.\-]{{1,253}}\.[^\W\d_]{{2,24}}")
+_LABEL = "[a-z0-9](?:[a-z0-9-]{0,61}[a-z0-9])?"
+_PLAIN_EMAIL = re.compile(rf"(?=.{{1,254}}$)[a-z0-9_+-]{{1,30}}(?:\.[a-z0-9_+-]{{1,30}})?@(?:{_LABEL}\.){{1,4}}[a-z]{{2,24}}")
+_NOT_PLAIN = frozenset(SPECIAL_USE_DOMAIN_NAMES) - {"test"}
 MAX_DEPTH = 200  # below what orjson writes (254) and Python recurses
 _ADDRESS_KEYS = {
     "email": "email",
@@ -66,6 +69,9 @@ def normalise(kind: str, value: Any) -> str | None:
     if not isinstance(value, str) or len(value) > 320:
         return None
     if kind == "email":
+        plain = value.strip().lower()
+        if _PLAIN_EMAIL.fullmatch(plain) and "--" not in plain and plain.rpartition(".")[2] not in _NOT_PLAIN:
+            return plain  # what the validator says too, in a hundredth of its time
         try:
             return validate_email(value.strip(), check_deliverability=False, test_environment=True).normalized.lower()
         except EmailNotValidError:

@@ -21,7 +21,7 @@ from cartstream.identity.settings import IdentitySettings
 from cartstream.identity.state import DeviceState, anonymous_customer
 from cartstream.identity.step import IdentityEvent, step
 from cartstream.runtime.clock import Clock
-from cartstream.runtime.stage import Record, Step
+from cartstream.runtime.stage import Output, Record, Step
 from cartstream.runtime.vault import AddressHash
 
 _GOOD_IDS_KEPT = 500_000
@@ -162,14 +162,16 @@ class IdentityStage:
         new = [event for event in events if event.identifiers and self._is_new(event, states[event.device_id])]
         if not new:
             return
+        unseen = {event.device_id for event in new if states[event.device_id] is None}
         first_seen: dict[str, EventTime] = {}
-        for event in events:
-            first_seen.setdefault(event.device_id, event.at)
-        requests = [self._request(event, states[event.device_id], first_seen[event.device_id]) for event in new]
+        for event in events if unseen else ():
+            if event.device_id in unseen:
+                first_seen.setdefault(event.device_id, event.at)
+        requests = [self._request(event, states[event.device_id], first_seen.get(event.device_id, event.at)) for event in new]
         for event, linked in zip(new, self._directory.link(requests), strict=True):
             event.linked = linked
 
-    def step(self, state: DeviceState | None, event: IdentityEvent, watermark: EventTime) -> Step[DeviceState]:
+    def step(self, state: DeviceState | None, event: IdentityEvent, watermark: EventTime) -> Step[DeviceState] | Output:
         return step(state, event, self._survivors, self._refresh_after)
 
     def wake(self, state: DeviceState, watermark: EventTime) -> Step[DeviceState]:

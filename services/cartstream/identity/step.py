@@ -29,8 +29,22 @@ class IdentityEvent(msgspec.Struct, gc=False):
     linked: Linked | None = None
 
 
-def step(state: DeviceState | None, event: IdentityEvent, survivors: dict[str, str], refresh_after: EventTime) -> Step[DeviceState]:
+def step(
+    state: DeviceState | None, event: IdentityEvent, survivors: dict[str, str], refresh_after: EventTime
+) -> Step[DeviceState] | Output:
     """Give the event its customer. `survivors` tells of merges found elsewhere."""
+    if (
+        state is not None
+        and event.identifiers is None
+        and not state.shared
+        and event.at - state.seen_at <= refresh_after
+        and state.customer_id not in survivors
+    ):
+        return Output(topics.IDENTIFIED, state.customer_id, event.forward)
+    return _step(state, event, survivors, refresh_after)
+
+
+def _step(state: DeviceState | None, event: IdentityEvent, survivors: dict[str, str], refresh_after: EventTime) -> Step[DeviceState]:
     changed = state is None
     if state is None:
         state = DeviceState(event.device_id, anonymous_customer(event.device_id), event.at, event.at)

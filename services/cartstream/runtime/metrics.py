@@ -49,7 +49,9 @@ class StageMetrics:
         self.batch_seconds = histogram(
             "cartstream_batch_process_duration_seconds", "One poll's work, commit included", WORK_SECONDS
         ).labels(service)
-        self.phase_seconds = counter("cartstream_phase_seconds_total", "Where the time goes: poll, step, redis, kafka", "phase").labels
+        self.phase_seconds = counter(
+            "cartstream_phase_seconds_total", "Where time goes: poll, step, wait; beside them redis, kafka", "phase"
+        ).labels
         self.event_age = histogram("cartstream_event_age_seconds", "Now less event time, at commit, newest of a batch", AGE_SECONDS).labels(
             service
         )

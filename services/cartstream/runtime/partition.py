@@ -2,8 +2,8 @@
 
 from __future__ import annotations
 
-from collections.abc import Iterable, Sequence
-from dataclasses import dataclass, field
+from collections.abc import Container, Iterable, Sequence
+from dataclasses import dataclass
 from typing import Any, Generic, Protocol, TypeVar, cast, runtime_checkable
 
 import msgspec
@@ -14,6 +14,7 @@ from cartstream.events.records import Watermark
 from cartstream.events.times import EventTime
 from cartstream.runtime.stage import Output, Record, Stage, Step
 from cartstream.runtime.store import Batch, Checkpoint, Opened, StateStore, Wire
+from cartstream.runtime.tally import Tally
 from cartstream.runtime.timers import Timers
 from cartstream.runtime.watermarks import UNKNOWN, AlignedWatermark, RecordWatermark
 
@@ -38,22 +39,6 @@ class Source(Protocol):
     lateness_ms: int
 
     def time_of(self, event: Any) -> EventTime: ...
-
-
-@dataclass(slots=True)
-class Tally:
-    """What one batch did, for the metrics."""
-
-    consumed: int = 0
-    outcomes: dict[str, int] = field(default_factory=dict)
-    refused: dict[str, int] = field(default_factory=dict)
-    found: dict[tuple[str, str], int] = field(default_factory=dict)
-    fired: int = 0
-    latest_fire: EventTime = UNKNOWN
-    newest: EventTime = UNKNOWN
-
-    def count(self, outcome: str, n: int = 1) -> None:
-        self.outcomes[outcome] = self.outcomes.get(outcome, 0) + n
 
 
 class StepFailed(CartstreamError):
@@ -120,10 +105,13 @@ class Partition(Generic[S]):
             self._announce(work)
         return self._batch(work)
 
-    def done(self) -> None:
-        """The batch was written."""
-        while len(self._cache) > self._limit:
-            del self._cache[next(iter(self._cache))]
+    def done(self, unwritten: Container[str] = ()) -> None:
+        """The batch was written: the cache may shrink, but not by `unwritten` keys, which are stepped further and must
+        not be read back from the store."""
+        excess = len(self._cache) - self._limit
+        if excess > 0:
+            for key in [key for key in self._cache if key not in unwritten][:excess]:
+                del self._cache[key]
 
     def _decode(
         self, records: Iterable[Record], work: _Work[S], set_aside: frozenset[int]
@@ -165,14 +153,18 @@ class Partition(Generic[S]):
                 cache[key] = None if raw is None else self.stage.decode_state(raw)
 
     def _run(self, events: list[tuple[int, str, Any]], work: _Work[S]) -> None:
-        cache, apply, keep = self._cache, self.stage.step, self._keep
+        cache, apply, keep, passed_on = self._cache, self.stage.step, self._keep, work.outputs.append
         offset = -1
         try:
             for offset, key, event in events:  # noqa: B007 (the except tells of it)
-                if key:
-                    keep(key, apply(cache[key], event, work.watermark), work)
-                else:
+                if not key:
                     self._advance(event, work)
+                    continue
+                step = apply(cache[key], event, work.watermark)
+                if isinstance(step, Output):
+                    passed_on(step)
+                else:
+                    keep(key, step, work)
         except WakeFailed:
             raise
         except Exception as error:
@@ -243,7 +235,7 @@ class Partition(Generic[S]):
             state = self._cache[key]
             states[key] = None if state is None else encode(state)
         checkpoint = Checkpoint(self.sequence, self.generation, self.next_offset, self.watermark.sources, self.watermark.expected)
-        return Batch(checkpoint, states, self._timers.take_changes(), work.read_models, _encoded(work.outputs))
+        return Batch(checkpoint, states, self._timers.take_changes(), work.read_models, _encoded(work.outputs), self.tally)
 
 
 @dataclass(frozen=True, slots=True)

@@ -5,7 +5,7 @@ from __future__ import annotations
 import os
 import socket
 import time
-from typing import Any
+from typing import TYPE_CHECKING, Any
 
 from confluent_kafka import KafkaException, TopicPartition
 
@@ -16,7 +16,9 @@ from cartstream.runtime.metrics import StageMetrics
 from cartstream.runtime.store import Batch
 from cartstream.runtime.watermarks import UNKNOWN
 
-_PHASES = ("poll", "step", "redis", "kafka")
+if TYPE_CHECKING:
+    from cartstream.runtime.commitment import Owned, Round
+
 _LAG_EVERY_S = 1.0
 
 
@@ -30,24 +32,35 @@ class Progress:
         self._lag_at = 0.0
         self.instance = f"{socket.gethostname()}-{os.getpid()}"
 
-    def round(self, owned: dict[int, Any], written: dict[int, Batch], consumer: Any, topic: str, phases: tuple[float, ...]) -> None:
-        metrics, service, now = self._metrics, self._service, time.time()
-        metrics.last_poll.set(now)
-        for phase, seconds in zip(_PHASES, phases, strict=True):
-            metrics.phase_seconds(service, phase).inc(seconds)
-        if written:
-            metrics.batch_seconds.observe(sum(phases[1:]))
-            metrics.redis_seconds.observe(phases[2])
-            for number, batch in written.items():
-                if number in owned:
-                    self._batch(owned[number].partition, batch, now)
-            metrics.timers_pending.set(sum(entry.partition.timers_pending for entry in owned.values()))
+    def polled(self, poll_s: float, step_s: float, wait_s: float) -> None:
+        """One poll of the loop: waiting for records, stepping them, waiting for the round before."""
+        metrics = self._metrics
+        metrics.last_poll.set(time.time())
+        for phase, seconds in (("poll", poll_s), ("step", step_s), ("wait", wait_s)):
+            metrics.phase_seconds(self._service, phase).inc(seconds)
+
+    def committed(self, round: Round, owned: dict[int, Owned], step_s: float) -> None:
+        """A round has come to its end."""
+        metrics, now = self._metrics, time.time()
+        metrics.phase_seconds(self._service, "redis").inc(round.redis_s)
+        metrics.phase_seconds(self._service, "kafka").inc(round.kafka_s)
+        if not round.written:
+            return
+        metrics.batch_seconds.observe(step_s + round.redis_s + round.kafka_s)
+        metrics.redis_seconds.observe(round.redis_s)
+        for number, batch in round.written.items():
+            self._batch(round.owned[number].partition, batch, now)
+        metrics.timers_pending.set(sum(entry.partition.timers_pending for entry in owned.values()))
+
+    def lags(self, consumer: Any, topic: str, numbers: list[int]) -> None:
+        """At most once a second."""
+        now = time.monotonic()
         if now - self._lag_at >= _LAG_EVERY_S:
             self._lag_at = now
-            self._lags(owned, consumer, topic)
+            self._lags(numbers, consumer, topic)
 
     def _batch(self, partition: Any, batch: Batch, now: float) -> None:
-        metrics, service, tally = self._metrics, self._service, partition.tally
+        metrics, service, tally = self._metrics, self._service, batch.tally
         if tally.consumed:
             metrics.consumed(service, partition.stage.source).inc(tally.consumed)
             metrics.last_processed.set(now)
@@ -84,8 +97,8 @@ class Progress:
             metrics.timers_fired.inc(fired)
             metrics.timer_lateness.observe(max(0.0, (watermark - latest_fire) / 1000 / self._clock.speed))
 
-    def _lags(self, owned: dict[int, Any], consumer: Any, topic: str) -> None:
-        places = [TopicPartition(topic, number) for number in owned]
+    def _lags(self, numbers: list[int], consumer: Any, topic: str) -> None:
+        places = [TopicPartition(topic, number) for number in numbers]
         if not places:
             return
         try:

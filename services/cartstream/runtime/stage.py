@@ -73,8 +73,8 @@ class Stage(Protocol[S]):
     def key_of(self, event: Any) -> str:
         """Whose state it changes."""
 
-    def step(self, state: S | None, event: Any, watermark: EventTime) -> Step[S]:
-        """Apply one event. Raises nothing."""
+    def step(self, state: S | None, event: Any, watermark: EventTime) -> Step[S] | Output:
+        """Apply one event. An Output alone: pass this on, the state is as it was. Raises nothing."""
 
     def wake(self, state: S, watermark: EventTime) -> Step[S]:
         """Do all that is due at or before `watermark`, in order of due time, each stamped with its own due time."""

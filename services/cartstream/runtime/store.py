@@ -9,6 +9,7 @@ import msgspec
 
 from cartstream.errors import Fenced
 from cartstream.events.times import EventTime
+from cartstream.runtime.tally import Tally
 
 
 class Checkpoint(msgspec.Struct, array_like=True):
@@ -39,6 +40,7 @@ class Batch(msgspec.Struct):
     wakes: dict[str, EventTime | None]
     read_models: dict[str, bytes]
     outbox: list[Wire]
+    tally: Tally = msgspec.field(default_factory=Tally)
 
 
 class Opened(msgspec.Struct):

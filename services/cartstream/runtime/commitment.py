@@ -1,0 +1,129 @@
+"""Batches on their way out: to Redis, one atomic write a partition, then to Kafka, one transaction for all.
+
+It happens in the background, one round at a time, while the loop reads and steps the next batch. The next round begins only when
+this one has come to its end, since the outbox in Redis holds one batch: until Kafka has it, nothing may take its place.
+"""
+
+from __future__ import annotations
+
+import time
+from concurrent.futures import Future, ThreadPoolExecutor
+from dataclasses import dataclass, field
+from typing import Any
+
+from confluent_kafka import TopicPartition
+
+from cartstream.errors import Fenced, Unavailable
+from cartstream.runtime.partition import Partition
+from cartstream.runtime.patience import Patience, backoff
+from cartstream.runtime.publisher import Publisher
+from cartstream.runtime.store import Batch, StateStore, Wire
+
+NOTHING = -1
+
+
+@dataclass(slots=True)
+class Owned:
+    """A partition that this process has. `pending` is in Redis and not yet in Kafka, up to `pending_offset`; real seconds elsewhere."""
+
+    partition: Partition[Any]
+    start: int
+    pending: list[Wire]
+    pending_offset: int
+    announced_at: float = 0.0
+    read_at: float = 0.0
+    caught_up: bool = False
+
+
+@dataclass(slots=True)
+class Round:
+    """What one round carries, and how it ended. `fenced` are the partitions that turned out to be somebody else's."""
+
+    batches: dict[int, Batch]
+    owned: dict[int, Owned]
+    written: dict[int, Batch] = field(default_factory=dict)
+    fenced: dict[int, Fenced] = field(default_factory=dict)
+    failure: Unavailable | None = None
+    redis_s: float = 0.0
+    kafka_s: float = 0.0
+
+
+class Commitment:
+    """`begin` and `wait` belong to the loop's thread; the work between is done in another."""
+
+    def __init__(self, store: StateStore, publisher: Publisher, topic: str, patience: Patience) -> None:
+        self._store = store
+        self._publisher = publisher
+        self._topic = topic
+        self._patience = patience
+        self._thread = ThreadPoolExecutor(1, thread_name_prefix="commitment")
+        self._under_way: Future[Round] | None = None
+
+    @property
+    def busy(self) -> bool:
+        return self._under_way is not None
+
+    def begin(self, batches: dict[int, Batch], owned: dict[int, Owned], group: Any) -> None:
+        """Start a round with these batches, and whatever of `owned` is still pending. `group` is the consumer group's metadata."""
+        if self._under_way is not None:
+            raise RuntimeError("a round is under way")
+        if batches or any(entry.pending_offset != NOTHING for entry in owned.values()):
+            self._under_way = self._thread.submit(self._carry, Round(batches, dict(owned)), group)
+
+    def wait(self) -> Round | None:
+        """How the round under way ended, None if there was none. What did not reach Kafka is still pending."""
+        under_way, self._under_way = self._under_way, None
+        return under_way.result() if under_way is not None else None
+
+    def close(self) -> None:
+        self._thread.shutdown()
+
+    def _carry(self, round: Round, group: Any) -> Round:
+        started = time.perf_counter()
+        for number, batch in round.batches.items():
+            try:
+                if not self._write(number, batch):
+                    continue
+            except Fenced as error:
+                round.fenced[number] = error
+                continue
+            round.written[number] = batch
+            owned = round.owned[number]
+            owned.pending, owned.pending_offset = batch.outbox, batch.checkpoint.next_offset
+        stored = time.perf_counter()
+        self._publish(round, group)
+        round.redis_s, round.kafka_s = stored - started, time.perf_counter() - stored
+        return round
+
+    def _write(self, number: int, batch: Batch) -> bool:
+        """True once the batch is in Redis, False when the service is stopping. An unclear answer is settled by the stored sequence.
+        Raises Fenced."""
+        ours = batch.checkpoint
+        delays = backoff()
+        while True:
+            try:
+                self._store.commit(number, batch)
+                return True
+            except Unavailable as error:
+                if not self._patience.wait(error, next(delays)):
+                    return False
+                if self._patience.insist(lambda: self._store.sequence(number)) == (ours.sequence, ours.generation):
+                    return True
+
+    def _publish(self, round: Round, group: Any) -> None:
+        due = {
+            number: owned for number, owned in sorted(round.owned.items()) if owned.pending_offset != NOTHING and number not in round.fenced
+        }
+        if not due:
+            return
+        outputs = [output for owned in due.values() for output in owned.pending]
+        offsets = [TopicPartition(self._topic, number, owned.pending_offset) for number, owned in due.items()]
+        try:
+            self._publisher.publish(outputs, offsets, group)
+        except Fenced as error:
+            round.fenced.update(dict.fromkeys(due, error))
+        except Unavailable as error:
+            round.failure = error
+        else:
+            for owned in due.values():
+                owned.pending, owned.pending_offset = [], NOTHING
