@@ -1,12 +1,13 @@
 from __future__ import annotations
 
+import msgspec
 import pytest
-from hypothesis import given, settings
+from hypothesis import example, given, settings
 
 from cartstream.detection import DetectionStage
 from cartstream.detection.handover import join
 from cartstream.detection.settings import load_detection_settings
-from cartstream.detection.state import DetectionState, decode_state
+from cartstream.detection.state import SIGNALLED_LIMIT, DetectionState, Signalled, decode_state
 from cartstream.events.records import Activity, Customer, Handover, Merge
 from tests.detection.harness import END, Partition
 from tests.detection.shopper import Shopper
@@ -118,10 +119,28 @@ def test_joining_twice_is_joining_once(one: list[Visit], other: list[Visit]) -> 
 
 @settings(max_examples=40, deadline=None)
 @given(one=visits, other=visits)
+@example(one=[(31, 1, "phone", [("add", 0.0)]), (31, 1, "phone", [])], other=[(31, 1, "phone", [("add", 1.0)]), (31, 1, "phone", [])])
 def test_either_may_survive(one: list[Visit], other: list[Visit]) -> None:
     mine, theirs = state_after(one), state_after(other)
 
     assert join(mine, theirs, 7) == join(theirs, mine, 7)
+
+
+def test_one_activity_told_with_two_carts_waits_with_the_later_one() -> None:
+    older, newer = Shopper().add(1).activities[0], Shopper().add(1, "hat").add(2).activities[1]
+    newer = msgspec.structs.replace(newer, id=older.id, at=older.at)
+    mine, other = DetectionState("ann", [older]), DetectionState("bob", [newer])
+
+    assert join(mine, other, 7).pending == join(other, mine, 7).pending == [newer]
+
+
+def test_merges_forget_last_what_was_said_of_the_newest_cart() -> None:
+    carts = [str(1_710_000_000_000 + number) for number in range(3 * SIGNALLED_LIMIT)]
+    newest = Signalled("cart_abandoned", carts[-1])
+    mine = DetectionState("ann", signalled=[*(Signalled("checkout_abandoned", cart) for cart in carts[: 2 * SIGNALLED_LIMIT - 1]), newest])
+    other = DetectionState("bob", signalled=[Signalled("checkout_abandoned", cart) for cart in carts[2 * SIGNALLED_LIMIT - 1 : -1]])
+
+    assert newest in join(mine, other, 7).signalled[-SIGNALLED_LIMIT:]
 
 
 def test_a_state_written_by_an_older_version_still_decodes() -> None:

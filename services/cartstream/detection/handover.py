@@ -10,15 +10,16 @@ from cartstream.detection.state import (
     Abandonment,
     DetectionState,
     OpenSession,
+    Signalled,
     Visit,
     order_key,
 )
+from cartstream.events.records import Activity
 from cartstream.events.times import EventTime
 
 
 def join(mine: DetectionState, other: DetectionState, merged_at: EventTime) -> DetectionState:
     """The survivor's state: both waiting lists, the later cart, the later marks; nothing that either signalled is signalled again."""
-    pending = {activity.id: activity for activity in (*mine.pending, *other.pending)}
     cart_of = max(mine, other, key=lambda state: (state.cart_version, state.cart_at, state.began_at, repr(state.cart)))
     order_mark, cart = max(mine.order_mark, other.order_mark), cart_of.cart
     left = _abandonment(mine.abandonment, other.abandonment, order_mark)
@@ -27,7 +28,7 @@ def join(mine: DetectionState, other: DetectionState, merged_at: EventTime) -> D
     ended = sorted({*mine.ended, *other.ended})[-2 * ENDED_LIMIT :]
     return DetectionState(
         customer_id=mine.customer_id,
-        pending=sorted(pending.values(), key=order_key),
+        pending=_pending(mine.pending, other.pending),
         open=_open(mine.open, other.open, ended),
         ended=ended,
         visit=_visit(mine.visit, other.visit),
@@ -42,9 +43,24 @@ def join(mine: DetectionState, other: DetectionState, merged_at: EventTime) -> D
         order_mark=order_mark,
         joined_at=max(mine.joined_at, other.joined_at, merged_at),
         abandonment=left,
-        signalled=sorted({*mine.signalled, *other.signalled}, key=lambda known: (known.kind, known.episode))[-2 * SIGNALLED_LIMIT :],
+        signalled=sorted({*mine.signalled, *other.signalled}, key=_newest_cart_last)[-2 * SIGNALLED_LIMIT :],
         latches=sorted({*mine.latches, *other.latches}, key=lambda latch: (latch.at, latch.session_id))[-LATCH_LIMIT:],
     )
+
+
+def _pending(mine: list[Activity], other: list[Activity]) -> list[Activity]:
+    """Of two tellings of one activity the later counts, whichever side heard it."""
+    both = {activity.id: activity for activity in mine}
+    for activity in other:
+        known = both.get(activity.id)
+        if known is None or (order_key(activity), repr(activity)) > (order_key(known), repr(known)):
+            both[activity.id] = activity
+    return sorted(both.values(), key=order_key)
+
+
+def _newest_cart_last(known: Signalled) -> tuple[bool, str, str]:
+    """A cart is judged again after a merge: what was said of the newest is the last to be forgotten."""
+    return known.kind != BROWSE, known.episode, known.kind
 
 
 def _open(mine: dict[str, OpenSession], other: dict[str, OpenSession], ended: list[str]) -> dict[str, OpenSession]:
