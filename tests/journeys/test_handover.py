@@ -1,13 +1,34 @@
 from __future__ import annotations
 
+from typing import Any
+
+import msgspec
 import pytest
+from hypothesis import given, settings
 
-from cartstream.events.records import ChannelFailed, Handover, Merge
+from cartstream.events.records import ChannelFailed, Customer, Handover, Merge
 from cartstream.events.times import DAY, HOUR, MINUTE
-from cartstream.journeys.state import JourneyState, decode_state
+from cartstream.journeys import load_journeys
+from cartstream.journeys.handover import join
+from cartstream.journeys.state import Failed, Findings, JourneyState, copy_of, decode_state, waiting
 from tests.detection.harness import END, Partition
-from tests.journeys.story import NOON, abandoned, browsed, cart, commands, customer, decisions, messages, ordered, partition, rules
+from tests.detection.test_order_independence import Visit
+from tests.journeys.story import (
+    NOON,
+    abandoned,
+    browsed,
+    cart,
+    commands,
+    customer,
+    decisions,
+    messages,
+    ordered,
+    partition,
+    rules,
+)
+from tests.journeys.test_order_independence import at_of, signals_of, stories
 
+Story = tuple[list[Visit], list[Customer], list[ChannelFailed], list[int]]
 EITHER = pytest.mark.parametrize(("loser", "survivor"), [("ann", "bob"), ("bob", "ann")])
 
 
@@ -126,6 +147,44 @@ def test_a_repeated_handover_changes_nothing() -> None:
     assert sent == 2
 
 
+@pytest.mark.parametrize(
+    ("one", "another", "kept"),
+    [
+        (Failed("recipient_dead", 1), Failed("recipient_dead", 2), Failed("recipient_dead", 2)),
+        (Failed("opted_out", 1), Failed("recipient_dead", 2), Failed("opted_out", 1)),
+        (Failed("opted_out", 2), Failed("opted_out", 1), Failed("opted_out", 2)),
+    ],
+)
+def test_an_opt_out_of_either_stays_and_otherwise_the_later_failure_counts(one: Failed, another: Failed, kept: Failed) -> None:
+    mine, other = JourneyState("ann", failed={"email": one}), JourneyState("bob", failed={"email": another})
+
+    assert joined(mine, other).failed == joined(other, mine).failed == {"email": kept}
+
+
+def test_the_survivors_waiting_records_all_stay_even_if_the_last_says_what_the_first_said() -> None:
+    records = [waiting(customer(NOON + minute, "ann", consent={"email": minute != 1})) for minute in range(3)]
+
+    assert joined(JourneyState("ann", records), JourneyState("bob")).pending == records
+
+
+@settings(max_examples=40, deadline=None)
+@given(one=stories, another=stories)
+def test_joining_twice_is_joining_once(one: Story, another: Story) -> None:
+    mine, other = state_after(one, "ann"), state_after(another, "bob")
+    once = joined(mine, other)
+
+    assert joined(once, other) == once
+
+
+@settings(max_examples=40, deadline=None)
+@given(one=stories, another=stories)
+def test_either_may_survive(one: Story, another: Story) -> None:
+    """But for the profile: identity speaks for the survivor alone."""
+    mine, other = state_after(one, "ann"), state_after(another, "bob")
+
+    assert but_for_the_survivor(joined(mine, other)) == but_for_the_survivor(joined(other, mine))
+
+
 @pytest.mark.parametrize("parcel", [Handover("detection", "ann", "bob", 1, b""), Handover("journeys", "ann", "bob", 1, b"\xc1")])
 def test_a_foreign_or_unreadable_handover_changes_nothing(parcel: Handover) -> None:
     running = partition()
@@ -136,3 +195,24 @@ def test_a_foreign_or_unreadable_handover_changes_nothing(parcel: Handover) -> N
 
 def test_a_state_written_by_an_older_version_still_decodes() -> None:
     assert decode_state(b"\x91\xa3ann") == JourneyState("ann")
+
+
+def state_after(story: Story, name: str) -> JourneyState:
+    """In the middle of the story, with some of it waiting."""
+    plan, known, failed, exits = story
+    told: list[Any] = [msgspec.structs.replace(signal, id=f"{name}-{signal.id}") for signal in signals_of(plan, exits)]
+    records = [msgspec.structs.replace(record, customer_id=name) for record in sorted((*known, *failed, *told), key=at_of)]
+    running = partition()
+    running.feed(*records)
+    running.advance(at_of(records[len(records) * 2 // 3]) if records else NOON)
+    return decode_state(running.states[name]) if name in running.states else JourneyState(name)
+
+
+def joined(mine: JourneyState, other: JourneyState) -> JourneyState:
+    merged = Handover("journeys", other.customer_id, mine.customer_id, NOON, b"")
+    return join(copy_of(mine), copy_of(other), merged, load_journeys(), Findings())
+
+
+def but_for_the_survivor(state: JourneyState) -> JourneyState:
+    pending = [msgspec.structs.replace(record, signal=None, failure=None) for record in state.pending if record.customer is None]
+    return msgspec.structs.replace(state, customer_id="", profile=None, pending=pending)

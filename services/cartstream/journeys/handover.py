@@ -6,17 +6,18 @@ from cartstream.events.records import Handover
 from cartstream.events.times import EventTime, iso
 from cartstream.journeys.definition import Journeys
 from cartstream.journeys.entry import stop
-from cartstream.journeys.state import HISTORY_LIMIT, Entry, Findings, JourneyState, Profile, order_key
+from cartstream.journeys.state import HISTORY_LIMIT, Entry, Failed, Findings, JourneyState, Profile, order_key
 
 
 def join(mine: JourneyState, other: JourneyState, event: Handover, rules: Journeys, found: Findings) -> JourneyState:
     """The survivor's state: both histories, both waiting lists; a purchase on either side stops the journeys of both."""
-    pending = {record.id: record for record in (*other.pending, *mine.pending) if record.customer is None or record in mine.pending}
+    pending = {(record.at, record.id): record for record in other.pending if record.customer is None}
+    pending |= {(record.at, record.id): record for record in mine.pending}
     joined = JourneyState(
         customer_id=mine.customer_id,
         pending=sorted(pending.values(), key=order_key),
         profile=_profile(mine.profile, other.profile, event.at),
-        failed={**other.failed, **mine.failed},
+        failed=_failed(mine.failed, other.failed),
         order_mark=max(mine.order_mark, other.order_mark),
         ordered=_latest(mine.ordered, other.ordered),
         entries=_entries(mine, other),
@@ -32,6 +33,14 @@ def join(mine: JourneyState, other: JourneyState, event: Handover, rules: Journe
 
 def _latest(mine: dict[str, EventTime], other: dict[str, EventTime]) -> dict[str, EventTime]:
     return {key: max(mine.get(key, 0), other.get(key, 0)) for key in sorted({*mine, *other})}
+
+
+def _failed(mine: dict[str, Failed], other: dict[str, Failed]) -> dict[str, Failed]:
+    """An opt-out of either stays; otherwise the later failure counts."""
+    both = dict(mine)
+    for channel, failed in other.items():
+        both[channel] = max(both.get(channel, failed), failed, key=lambda known: (known.reason != "recipient_dead", known.at, known.reason))
+    return {channel: both[channel] for channel in sorted(both)}
 
 
 def _profile(mine: Profile | None, other: Profile | None, merged_at: EventTime) -> Profile | None:
@@ -61,14 +70,16 @@ def _over(state: JourneyState) -> set[tuple[str, str]]:
 
 
 def _both(mine: Entry, other: Entry) -> Entry:
-    later = max(mine, other, key=lambda entry: (entry.last_activity, entry.ready_at))
-    done = [*mine.done, *(step for step in other.done if step not in mine.done)]
+    """The same whichever is mine: told first by the earlier, known best by the later."""
+    first, second = sorted((mine, other), key=lambda entry: (entry.at, entry.signal_id))
+    later = max(mine, other, key=lambda entry: (entry.last_activity, entry.ready_at, entry.signal_id))
+    done = [*first.done, *(step for step in second.done if step not in first.done)]
     held_at, deferred = max(mine.held_at, other.held_at), max(mine.deferred_until, other.deferred_until)
     return Entry(
-        mine.journey,
-        mine.episode,
-        mine.signal_id,
-        min(mine.at, other.at),
+        first.journey,
+        first.episode,
+        first.signal_id,
+        first.at,
         later.last_activity,
         later.ready_at,
         later.cart,
