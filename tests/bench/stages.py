@@ -9,7 +9,7 @@ from typing import Any
 
 from tests.bench.ground import Ground, Service, cpu_seconds, fill, floor, service, wait_until
 
-EVENTS = int(os.environ.get("BENCH_EVENTS", "500000"))
+EVENTS = int(os.environ.get("BENCH_EVENTS", "1000000"))
 CUSTOMERS = int(os.environ.get("BENCH_CUSTOMERS", "50000"))
 
 

@@ -4,6 +4,7 @@ from __future__ import annotations
 
 from collections.abc import Callable, Sequence
 from operator import attrgetter
+from typing import Any
 
 import msgspec
 import orjson
@@ -37,18 +38,6 @@ class _Context(msgspec.Struct, gc=False):
     device: _Device | None = None
 
 
-class _Odd(msgspec.Struct, rename="camel"):
-    """An envelope whose context has a shape of its own: looked through like one that tells of somebody."""
-
-    type: str
-    anonymous_id: str | None = None
-    user_id: str | None = None
-    previous_id: str | None = None
-    message_id: str | None = None
-    timestamp: clicks.Moment | None = None
-    tells_of_somebody = True
-
-
 class _Envelope(msgspec.Struct, gc=False, rename="camel"):
     type: str
     anonymous_id: str | None = None
@@ -59,21 +48,25 @@ class _Envelope(msgspec.Struct, gc=False, rename="camel"):
     traits: msgspec.Raw | None = None
     context: _Context | None = None
 
-    @property
-    def tells_of_somebody(self) -> bool:
-        context = self.context
-        if self.traits is not None:
-            return True
-        return context is not None and (
-            context.traits is not None or context.consent is not None or (context.device is not None and context.device.token is not None)
-        )
+
+class _Odd(_Envelope, rename="camel"):
+    """An envelope whose traits or context have a shape of their own: looked through like one that tells of somebody."""
+
+    traits: Any = None
+    context: Any = None
 
 
 _decode_usual = msgspec.json.Decoder(_Envelope, strict=False).decode
 _decode_odd = msgspec.json.Decoder(_Odd, strict=False).decode
 
 
-def _decode(raw: bytes) -> _Envelope | _Odd:
+def _tells_of_somebody(context: Any) -> bool:
+    if not isinstance(context, _Context) or context.traits is not None or context.consent is not None:
+        return True
+    return context.device is not None and context.device.token is not None
+
+
+def _decode(raw: bytes) -> _Envelope:
     try:
         return _decode_usual(raw)
     except msgspec.ValidationError:
@@ -129,17 +122,18 @@ class IdentityStage:
             user = self._usable(user)
         if device not in self._good or envelope.type == "alias":
             device = self._device(envelope, user)
-        event = IdentityEvent(device, clicks.message_id_of(envelope.message_id, raw), at, raw)
+        event = IdentityEvent(device, envelope.message_id or clicks.message_id_of(None, raw), at, raw)
         if user is not None or found is not None:
             self._identify(event, user, found)
         return event
 
-    def _open(self, raw: bytes) -> tuple[bytes, _Envelope | _Odd, Found | None]:
+    def _open(self, raw: bytes) -> tuple[bytes, _Envelope, Found | None]:
         """The event without addresses, its envelope, and the addresses. Raises Refused."""
         found = None
         try:
             envelope = _decode(raw)
-            if may_hold_address(raw) or envelope.tells_of_somebody:
+            context = envelope.context
+            if may_hold_address(raw) or envelope.traits is not None or (context is not None and _tells_of_somebody(context)):
                 raw, found = self._redactor.redact(raw)
                 envelope = _decode(raw)
         except msgspec.ValidationError as error:
@@ -201,7 +195,7 @@ class IdentityStage:
         self._good.add(value)
         return value
 
-    def _device(self, envelope: _Envelope | _Odd, user: str | None) -> str:
+    def _device(self, envelope: _Envelope, user: str | None) -> str:
         if envelope.type == "alias":
             return clicks.device_of(self._usable(envelope.previous_id) or self._usable(envelope.anonymous_id), user)
         return clicks.device_of(self._usable(envelope.anonymous_id), user)

@@ -104,18 +104,26 @@ class StageLoop:
 
     def _poll(self) -> dict[int, list[Record]]:
         """The first record as soon as it is there, and whatever else has come by then."""
-        grouped: dict[int, list[Record]] = {}
-        now = time.monotonic()
+        grouped: dict[int, list[Any]] = {}
         for message in self._consume():
             fault, number = message.error(), message.partition()
-            owned = self._owned.get(number)
             if fault is not None:
-                self._on_error(fault, number, owned)
-            elif owned is not None and number not in self._halted and message.offset() >= owned.start:
-                owned.read_at, owned.caught_up = now, False
-                record = Record(self._stage.source, number, message.offset(), message.key(), message.value() or b"", message.timestamp()[1])
-                grouped.setdefault(number, []).append(record)
-        return grouped
+                self._on_error(fault, number, self._owned.get(number))
+            elif number in grouped:
+                grouped[number].append(message)
+            else:
+                grouped[number] = [message]
+        mine = {number: messages for number, messages in grouped.items() if number in self._owned and number not in self._halted}
+        return {number: self._records(number, messages) for number, messages in mine.items()}
+
+    def _records(self, number: int, messages: list[Any]) -> list[Record]:
+        owned, source = self._owned[number], self._stage.source
+        owned.read_at, owned.caught_up = time.monotonic(), False
+        if messages[0].offset() < owned.start:
+            messages = [message for message in messages if message.offset() >= owned.start]
+        return [
+            Record(source, number, message.offset(), message.key(), message.value() or b"", message.timestamp()[1]) for message in messages
+        ]
 
     def _consume(self) -> list[Any]:
         try:

@@ -55,8 +55,7 @@ class Publisher:
             self.connect()
         try:
             self._producer.begin_transaction()
-            for output in outputs:
-                self._produce(output)
+            self._produce_all(outputs)
             with self._watchdog.limit("send_offsets_to_transaction", self._limit_s * 2):
                 self._producer.send_offsets_to_transaction(offsets, group, self._limit_s)
             with self._watchdog.limit("commit_transaction", self._limit_s * 2):
@@ -64,16 +63,25 @@ class Publisher:
         except KafkaException as error:
             self._give_up(error.args[0])
 
+    def _produce_all(self, outputs: Sequence[Wire]) -> None:
+        produce, names = self._producer.produce, {output.topic: self._prefix + output.topic for output in outputs}
+        for output in outputs:
+            try:
+                if output.headers is None and output.partition < 0:
+                    produce(names[output.topic], output.value, output.key)
+                else:
+                    self._produce(output)
+            except BufferError:
+                self._producer.poll(0.05)
+                self._produce(output)
+
     def _produce(self, output: Wire) -> None:
+        """The ones that are told apart: with headers, or for a given partition. Waits while the queue is full."""
+        place = {"partition": output.partition} if output.partition >= 0 else {}
         headers = [(name, text.encode()) for name, text in output.headers.items()] if output.headers else None
         while True:
             try:
-                if output.partition >= 0:
-                    self._producer.produce(self._prefix + output.topic, output.value, output.key, output.partition, headers=headers)
-                elif headers is not None:
-                    self._producer.produce(self._prefix + output.topic, output.value, output.key, headers=headers)
-                else:
-                    self._producer.produce(self._prefix + output.topic, output.value, output.key)
+                self._producer.produce(self._prefix + output.topic, output.value, output.key, headers=headers, **place)
                 return
             except BufferError:
                 self._producer.poll(0.05)
