@@ -225,6 +225,14 @@ def test_an_opt_out_at_the_provider_stays() -> None:
     assert rules(running, "suppressed") == [(CART, "channel_failed")] * 2
 
 
+def test_a_dead_address_does_not_undo_an_opt_out() -> None:
+    opted_out = [ChannelFailed("ann", channel, "opted_out", NOON - 2 * MINUTE) for channel in ("email", "sms", "push")]
+    dead = [ChannelFailed("ann", channel, "recipient_dead", NOON - MINUTE) for channel in ("email", "sms", "push")]
+    running = run(customer(), *opted_out, *dead, abandoned(), customer(NOON))
+
+    assert rules(running, "suppressed") == [(CART, "channel_failed")] * 2
+
+
 def test_a_revocation_counts_from_its_own_time() -> None:
     revoked = customer(NOON + HOUR, consent={**WILLING, "email": False})
     in_time = run(customer(), abandoned(), revoked)

@@ -85,6 +85,16 @@ def test_a_session_is_named_by_its_device_and_start() -> None:
     assert (started.id, ended.id) == (f"{started.session.session_id}:started", f"{ended.session.session_id}:ended")
 
 
+def test_a_session_that_began_earlier_than_told_is_told_again() -> None:
+    shop = Shop().see(click("d1", 1), click("d1", 0)).end()
+    names = [make_id("session", "d1", T0 + at) for at in (1, 0)]
+    assert [(activity.at - T0, activity.id) for activity in shop.of_kind("session_started")] == [
+        (1, f"{names[0]}:started"),
+        (0, f"{names[1]}:started"),
+    ]
+    assert [activity.id for activity in shop.of_kind("session_ended")] == [f"{names[1]}:ended"]
+
+
 def test_a_session_says_what_happened_in_it() -> None:
     shop = Shop().see(
         click("d1", 0),

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import io
 import threading
 import time
 from collections.abc import Iterator
@@ -22,6 +23,16 @@ LINE_EVERY_S = 5.0
 @contextmanager
 def showing(plain: bool, out: Path) -> Iterator[tuple[Show, Say]]:
     """How to show pictures, and where the services' log lines go: to a file under the live view, else to stderr."""
+    kept = _Kept()
+    try:
+        with _shown(plain, out) as (show, say):
+            yield kept.through(show), say
+    finally:
+        kept.save(out / "view.svg")
+
+
+@contextmanager
+def _shown(plain: bool, out: Path) -> Iterator[tuple[Show, Say]]:
     if plain:
         yield _Lines().show, print_line
         return
@@ -33,6 +44,27 @@ def showing(plain: bool, out: Path) -> Iterator[tuple[Show, Say]]:
                 log.write(f"{name:<11}| {line}\n")
 
         yield lambda picture: live.update(render(picture)), say
+
+
+class _Kept:
+    """The last picture of the play itself, for a file that a browser shows."""
+
+    def __init__(self) -> None:
+        self._last: Picture | None = None
+
+    def through(self, show: Show) -> Show:
+        def both(picture: Picture) -> None:
+            if picture.phase == "playing":
+                self._last = picture
+            show(picture)
+
+        return both
+
+    def save(self, path: Path) -> None:
+        if self._last is not None:
+            console = Console(record=True, width=110, file=io.StringIO())
+            console.print(render(self._last))
+            console.save_svg(str(path), title="cartstream demo")
 
 
 class _Lines:

@@ -105,9 +105,10 @@ def _apply(state: JourneyState, record: Waiting, rules: Journeys, found: Finding
     elif record.customer is not None:
         _take_customer(state, record.customer, found)
     elif record.failure is not None:
-        known = state.failed.get(record.failure.channel)
-        if known is None or known.at <= record.at:
-            state.failed[record.failure.channel] = Failed(record.failure.reason, record.at)
+        known, failed = state.failed.get(record.failure.channel), Failed(record.failure.reason, record.at)
+        outdone = known is not None and (known.at > failed.at or (known.reason == "opted_out" and failed.reason != "opted_out"))
+        if not outdone:
+            state.failed[record.failure.channel] = failed
 
 
 def _take_customer(state: JourneyState, customer: Customer, found: Findings) -> None:

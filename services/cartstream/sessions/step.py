@@ -93,7 +93,10 @@ def _click(state: CustomerState, event: ClickEvent, watermark: EventTime, rules:
         state.visits.append(visit)
         outputs.append(_activity(state, "session_started", f"{visit.session_id}:started", event.at, visit))
     if visit is not None:
+        told = visit.session_id
         _attend(visit, event, watermark)
+        if visit.session_id != told:  # it began before what was told: whoever acts in event order takes the earlier
+            outputs.append(_activity(state, "session_started", f"{visit.session_id}:started", event.at, visit))
         visit = _join_visits(state, visit, rules)
         if event.at > state.last_activity:
             state.last_activity = event.at
