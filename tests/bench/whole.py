@@ -62,12 +62,16 @@ def exit_signal(on: Ground) -> dict[str, Any]:
     """Exit signals of known shoppers, under a steady load of other clicks: produced → received by the fake SMS provider."""
     prefix = f"bench-{uuid.uuid4().hex[:6]}."
     ensure_topics(on.brokers, prefix, PARTITIONS, 1, PARTITIONS)
-    with _running(on, prefix) as (_, http):
+    with _running(on, prefix) as (processes, http):
+        producer = Producer({"bootstrap.servers": on.brokers, "partitioner": "murmur2_random", "linger.ms": 0})
+        _fill_carts(producer, prefix)
+        journeys = _service(processes, "journeys")
+        wait_until(lambda: journeys.value("cartstream_records_processed_total", outcome="ok") >= EXITS)
         stop = threading.Event()
         load = threading.Thread(target=_load, args=(on, prefix, stop), daemon=True)
         load.start()
         try:
-            sent = _exits(on, prefix)
+            sent = _exits(producer, prefix)
             wait_until(lambda: len(_received(http)) >= EXITS, 120)
         finally:
             stop.set()
@@ -122,12 +126,10 @@ def _load(on: Ground, prefix: str, stop: threading.Event) -> None:
     producer.flush()
 
 
-def _exits(on: Ground, prefix: str) -> dict[str, int]:
-    """Shoppers who say who they are, fill a cart, and turn to go: phone → when the exit signal was produced (ms)."""
-    producer = Producer({"bootstrap.servers": on.brokers, "partitioner": "murmur2_random", "linger.ms": 0})
+def _fill_carts(producer: Producer, prefix: str) -> None:
+    """Shoppers who say who they are and fill a cart."""
     offset = 12 - datetime.now(UTC).hour
     zone = f"Etc/GMT{-offset:+d}" if offset else "Etc/GMT"  # where it is noon: no quiet hours
-    sent = {}
     for number in range(EXITS):
         device, phone = f"leaver-{number}", f"+1202555{number:04d}"
         traits = {"phone": phone, "timezone": zone, "consent": {"sms": True}}
@@ -135,7 +137,11 @@ def _exits(on: Ground, prefix: str) -> dict[str, int]:
         _click(producer, prefix, device, "identify", userId=device, traits=traits)
         _click(producer, prefix, device, "track", event="Product Added", properties=cart)
     producer.flush()
-    time.sleep(5)
+
+
+def _exits(producer: Producer, prefix: str) -> dict[str, int]:
+    """They turn to go, one after the other: phone → when the exit signal was produced (ms)."""
+    sent = {}
     for number in range(EXITS):
         device, phone = f"leaver-{number}", f"+1202555{number:04d}"
         sent[phone] = int(time.time() * 1000)

@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import io
+import re
 import threading
 import time
 from collections.abc import Iterator
@@ -18,6 +19,7 @@ from cartstream.demo.view import Picture, line_of, render
 from cartstream.up.processes import Say, print_line
 
 LINE_EVERY_S = 5.0
+_FONT_FACES = re.compile(r"@font-face\s*\{.*?\}", re.DOTALL)
 
 
 @contextmanager
@@ -47,14 +49,14 @@ def _shown(plain: bool, out: Path) -> Iterator[tuple[Show, Say]]:
 
 
 class _Kept:
-    """The last picture of the play itself, for a file that a browser shows."""
+    """A picture of the full play, late in it, for a file that a browser shows without asking anybody for fonts."""
 
     def __init__(self) -> None:
         self._last: Picture | None = None
 
     def through(self, show: Show) -> Show:
         def both(picture: Picture) -> None:
-            if picture.phase == "playing":
+            if picture.phase == "playing" and picture.seconds < 0.8 * picture.length:
                 self._last = picture
             show(picture)
 
@@ -64,7 +66,8 @@ class _Kept:
         if self._last is not None:
             console = Console(record=True, width=110, file=io.StringIO())
             console.print(render(self._last))
-            console.save_svg(str(path), title="cartstream demo")
+            drawn = console.export_svg(title="cartstream demo")
+            path.write_text(_FONT_FACES.sub("", drawn))
 
 
 class _Lines:
