@@ -105,20 +105,28 @@ class StageLoop:
     def _poll(self) -> dict[int, list[Record]]:
         """The first record as soon as it is there, and whatever else has come by then."""
         grouped: dict[int, list[Any]] = {}
+        at_end: set[int] = set()
         for message in self._consume():
             fault, number = message.error(), message.partition()
             if fault is not None:
-                self._on_error(fault, number, self._owned.get(number))
-            elif number in grouped:
+                if self._is_end(fault, number):
+                    at_end.add(number)
+                continue
+            if at_end:
+                at_end.discard(number)
+            if number in grouped:
                 grouped[number].append(message)
             else:
                 grouped[number] = [message]
+        for number, owned in self._owned.items():
+            if number in grouped or number in at_end:
+                owned.caught_up = number in at_end
         mine = {number: messages for number, messages in grouped.items() if number in self._owned and number not in self._halted}
         return {number: self._records(number, messages) for number, messages in mine.items()}
 
     def _records(self, number: int, messages: list[Any]) -> list[Record]:
         owned, source = self._owned[number], self._stage.source
-        owned.read_at, owned.caught_up = time.monotonic(), False
+        owned.read_at = time.monotonic()
         if messages[0].offset() < owned.start:
             messages = [message for message in messages if message.offset() >= owned.start]
         return [
@@ -134,16 +142,17 @@ class StageLoop:
             raise Unavailable(f"Kafka (consumer): {error.args[0].str()}") from error
         return messages
 
-    def _on_error(self, error: Any, number: int, owned: Owned | None) -> None:
+    def _is_end(self, error: Any, number: int) -> bool:
+        """Whether it only says that the partition has no more for now. Anything else is seen to."""
         if error.code() == KafkaError._PARTITION_EOF:
-            if owned is not None:
-                owned.caught_up = True
-        elif error.code() in (KafkaError._AUTO_OFFSET_RESET, KafkaError.OFFSET_OUT_OF_RANGE):
+            return True
+        if error.code() in (KafkaError._AUTO_OFFSET_RESET, KafkaError.OFFSET_OUT_OF_RANGE):
             self._halt(number, f"{self._topic}[{number}]: the next offset is out of retention. Nothing is skipped: see docs/operations.md")
         elif error.fatal():
             raise PartitionHalted(f"Kafka (consumer): {error.str()}")
         else:
             logger().warning("consumer error", error=error.name(), partition=number)
+        return False
 
     def _process(self, records: dict[int, list[Record]]) -> dict[int, Batch]:
         batches = {}

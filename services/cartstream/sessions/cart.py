@@ -171,5 +171,7 @@ def join(state: CustomerState, other: CustomerState) -> bool:
     for product_id in [p for p, line in state.lines.items() if line.at <= max(state.cleared_at, state.removed.get(p, -1))]:
         del state.lines[product_id]
     state.currency = state.currency or other.currency
-    state.version = max(state.version, other.version)
-    return before != {product_id: line.quantity for product_id, line in state.lines.items()}
+    changed = before != {product_id: line.quantity for product_id, line in state.lines.items()}
+    if changed:  # a version names a content that others were told of: the guard must not speak of one that nobody has heard
+        state.version = max(state.version, other.version)
+    return changed
