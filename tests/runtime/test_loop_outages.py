@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import time
 from pathlib import Path
 
 import pytest
@@ -110,3 +111,16 @@ def test_a_quiet_partition_follows_the_clock_once_it_is_caught_up(place: Place) 
         place.await_committed(1)
         until(lambda: loop.metric("watermark_timestamp_seconds", partition="0") > 1_700_000_000, "the clock's time")
         assert any(message.key() is None for message in place.messages()), "the watermark is passed on"
+
+
+def test_the_last_record_of_a_partition_does_not_hold_back_the_clock(place: Place) -> None:
+    """The end of the partition may come in the same poll as the record."""
+
+    def watermark_passes(at: float) -> None:
+        until(lambda: loop.metric("watermark_timestamp_seconds", partition="0") > at, "the clock's time")
+
+    with running(place, announce_ms=10, idle_ms=10, idle_grace_ms=50) as loop:
+        for number in range(10):
+            place.put(Act("a", at=1_000 + number))
+            place.await_committed(number + 1)
+            watermark_passes(time.time())
