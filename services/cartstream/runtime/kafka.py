@@ -58,7 +58,9 @@ def producer_config(brokers: str, transactional_id: str) -> dict[str, Any]:
         "message.max.bytes": LARGEST_RECORD,
         "queue.buffering.max.messages": 1_000_000,
         "queue.buffering.max.kbytes": 524_288,
-        "retry.backoff.ms": 10,
+        # A transaction right after another waits for the broker's markers by trying again: 11 ms a round instead of 40 or, by default, 100.
+        "retry.backoff.ms": 5,
+        "retry.backoff.max.ms": 20,
         "log_level": 3,
     }
 
