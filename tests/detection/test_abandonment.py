@@ -5,16 +5,17 @@ from typing import Any
 import pytest
 
 from cartstream.detection import DetectionStage
-from cartstream.detection.settings import load_detection_settings
+from cartstream.detection.settings import DetectionSettings
 from cartstream.errors import ConfigError
 from cartstream.events.records import Signal
 from cartstream.events.times import DAY, HOUR
+from cartstream.runtime.settings import load
 from tests.detection.harness import END, Partition
 from tests.detection.shopper import GAP, Shopper
 
 
 def signals_of(shopper: Shopper, until: int | None = None, **settings: Any) -> list[Signal]:
-    partition = Partition(DetectionStage(load_detection_settings(**settings)))
+    partition = Partition(DetectionStage(load(DetectionSettings, **settings)))
     partition.feed(*shopper.activities)
     partition.advance(until if until is not None else shopper.end)
     return partition.published("signals")
@@ -138,7 +139,7 @@ def test_each_kind_has_its_own_delay() -> None:
 
 def test_a_delay_below_the_session_gap_is_refused_by_name() -> None:
     with pytest.raises(ConfigError, match=r"CARTSTREAM_BROWSE_ABANDONED_AFTER_S.*1800"):
-        load_detection_settings(browse_abandoned_after_s=1_799)
+        load(DetectionSettings, browse_abandoned_after_s=1_799)
 
 
 def test_an_order_is_passed_on_before_any_watermark() -> None:
@@ -149,7 +150,7 @@ def test_an_order_is_passed_on_before_any_watermark() -> None:
 
 def test_a_silent_customer_is_forgotten() -> None:
     shopper = Shopper().visit(0, 10).add(5)
-    partition = Partition(DetectionStage(load_detection_settings()))
+    partition = Partition(DetectionStage(load(DetectionSettings)))
     partition.feed(*shopper.activities)
 
     partition.advance(shopper.time(10) + GAP + 30 * DAY - 1)
@@ -160,7 +161,7 @@ def test_a_silent_customer_is_forgotten() -> None:
 
 def test_the_same_cart_is_not_signalled_twice_even_if_records_repeat() -> None:
     shopper = Shopper().visit(0, 10).add(5)
-    partition = Partition(DetectionStage(load_detection_settings()))
+    partition = Partition(DetectionStage(load(DetectionSettings)))
     partition.feed(*shopper.activities, *shopper.activities)
     partition.advance(shopper.time(100))
     partition.feed(*shopper.activities)
@@ -173,7 +174,7 @@ def test_more_waiting_records_than_the_limit_are_applied_early_and_counted() -> 
     shopper = Shopper().visit(0, 60)
     for second in range(600):
         shopper.add(1 + second / 60)
-    partition = Partition(DetectionStage(load_detection_settings()))
+    partition = Partition(DetectionStage(load(DetectionSettings)))
     partition.feed(*sorted(shopper.activities, key=lambda activity: activity.at))
 
     assert partition.outcomes.count(("pending", "applied_early")) == 602 - 512
@@ -184,7 +185,7 @@ def test_more_waiting_records_than_the_limit_are_applied_early_and_counted() -> 
 def test_views_alone_make_no_state() -> None:
     shopper = Shopper()
     shopper._add("product_viewed", shopper.time(1), "phone")
-    partition = Partition(DetectionStage(load_detection_settings()))
+    partition = Partition(DetectionStage(load(DetectionSettings)))
     partition.feed(*shopper.activities)
 
     assert partition.states == {}
@@ -192,7 +193,7 @@ def test_views_alone_make_no_state() -> None:
 
 def test_a_session_whose_end_was_lost_is_over_when_none_can_last_longer() -> None:
     shopper = Shopper().visit(0, 10).add(5)
-    partition = Partition(DetectionStage(load_detection_settings()))
+    partition = Partition(DetectionStage(load(DetectionSettings)))
     partition.feed(*(activity for activity in shopper.activities if activity.kind != "session_ended"))
     partition.advance(shopper.time(0) + 24 * HOUR + GAP)
     assert partition.published("signals") == []

@@ -6,14 +6,15 @@ from hypothesis import strategies as st
 
 from cartstream.detection import DetectionStage
 from cartstream.detection.exit_intent import TRIGGER_WEIGHTS, score_exit
-from cartstream.detection.settings import load_detection_settings
+from cartstream.detection.settings import DetectionSettings
 from cartstream.events.records import Cart, ExitHint, Session, Signal
+from cartstream.runtime.settings import load
 from tests.detection.harness import Partition
 from tests.detection.shopper import Shopper
 
 
 def judged(shopper: Shopper) -> tuple[list[Signal], list[str]]:
-    partition = Partition(DetectionStage(load_detection_settings()))
+    partition = Partition(DetectionStage(load(DetectionSettings)))
     partition.feed(*shopper.activities)
     exits = [signal for signal in partition.published("signals") if signal.kind == "exit_intent"]
     return exits, [detail for kind, detail in partition.outcomes if kind == "exit_intent"]
@@ -86,7 +87,7 @@ def test_a_score_stays_within_bounds_and_is_explained(
     cart = Cart(1, [], value) if value is not None else None
     session = Session("s", "d", 0, 0, 1, 0, pages, [])
 
-    score, contributions = score_exit(ExitHint(trigger, None, scroll), session, cart, checkout, dwell, load_detection_settings())
+    score, contributions = score_exit(ExitHint(trigger, None, scroll), session, cart, checkout, dwell, load(DetectionSettings))
 
     assert 0 <= score <= 1
     assert score == pytest.approx(min(1, sum(contributions.values())))

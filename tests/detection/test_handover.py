@@ -6,16 +6,17 @@ from hypothesis import example, given, settings
 
 from cartstream.detection import DetectionStage
 from cartstream.detection.handover import join
-from cartstream.detection.settings import load_detection_settings
+from cartstream.detection.settings import DetectionSettings
 from cartstream.detection.state import SIGNALLED_LIMIT, DetectionState, Signalled, decode_state
 from cartstream.events.records import Activity, Customer, Handover, Merge
+from cartstream.runtime.settings import load
 from tests.detection.harness import END, Partition
 from tests.detection.shopper import Shopper
 from tests.detection.test_order_independence import Visit, shopper_of, visits
 
 
 def partition() -> Partition:
-    return Partition(DetectionStage(load_detection_settings()))
+    return Partition(DetectionStage(load(DetectionSettings)))
 
 
 def merge(loser: str, survivor: str, at: int) -> Merge:

@@ -6,9 +6,10 @@ from hypothesis import given, settings
 from hypothesis import strategies as st
 
 from cartstream.detection import DetectionStage
-from cartstream.detection.settings import load_detection_settings
+from cartstream.detection.settings import DetectionSettings
 from cartstream.events.records import Activity, Signal
 from cartstream.events.times import MINUTE
+from cartstream.runtime.settings import load
 from tests.detection.harness import END, Partition
 from tests.detection.shopper import Shopper
 
@@ -51,7 +52,7 @@ def shopper_of(plan: list[Visit]) -> Shopper:
 
 def run(arrivals: list[tuple[int, Activity]], every: int | None) -> list[Signal]:
     """`arrivals` are (arrival position, activity). The watermark keeps its promise; it comes every `every` ms, or once at the end."""
-    partition = Partition(DetectionStage(load_detection_settings()))
+    partition = Partition(DetectionStage(load(DetectionSettings)))
     ordered = [activity for _, activity in sorted(arrivals, key=lambda arrival: arrival[0])]
     for index, activity in enumerate(ordered):
         partition.feed(activity)

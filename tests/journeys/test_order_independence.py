@@ -9,9 +9,10 @@ from hypothesis import given, settings
 from hypothesis import strategies as st
 
 from cartstream.detection import DetectionStage
-from cartstream.detection.settings import load_detection_settings
+from cartstream.detection.settings import DetectionSettings
 from cartstream.events.records import ChannelFailed, Customer, Signal
 from cartstream.events.times import HOUR, MINUTE, EventTime
+from cartstream.runtime.settings import load
 from tests.detection.harness import END, Partition
 from tests.detection.shopper import T0
 from tests.detection.test_order_independence import Visit, shopper_of, visits
@@ -50,7 +51,7 @@ def signals_of(plan: list[Visit], exits: list[int]) -> list[Signal]:
     shopper = shopper_of(plan)
     for index, minutes in enumerate(exits):
         shopper.leave(minutes + index / 7)
-    detecting = Partition(DetectionStage(load_detection_settings()))
+    detecting = Partition(DetectionStage(load(DetectionSettings)))
     detecting.feed(*sorted(shopper.activities, key=lambda activity: activity.at))
     detecting.advance(END)
     return sorted(detecting.published("signals"), key=lambda signal: (signal.at, signal.id))

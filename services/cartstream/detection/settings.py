@@ -2,16 +2,14 @@
 
 from __future__ import annotations
 
-from typing import Any
-
 from pydantic import Field, ValidationInfo, field_validator
 
 from cartstream.events.times import DAY, SECOND
-from cartstream.runtime.settings import StageSettings, load
+from cartstream.runtime.settings import StageSettings
 
 
 class DetectionSettings(StageSettings):
-    """When silence means leaving, and how sure an exit must be. Read with `load_detection_settings`."""
+    """When silence means leaving, and how sure an exit must be."""
 
     session_gap_s: int = Field(1_800, ge=1, description="what the sessions service calls a session; no delay below may be shorter (30 min)")
     session_limit_s: int = Field(
@@ -49,8 +47,3 @@ class DetectionSettings(StageSettings):
     @property
     def exit_armed_after_ms(self) -> float:
         return self.exit_armed_after_s * SECOND
-
-
-def load_detection_settings(**overrides: Any) -> DetectionSettings:
-    """From the environment. Raises ConfigError naming the variable."""
-    return load(DetectionSettings, **overrides)

@@ -7,7 +7,6 @@ repeated record can always be recognised. No record holds an address: contacts l
 from __future__ import annotations
 
 import hashlib
-from typing import TypeAlias
 
 import msgspec
 
@@ -232,7 +231,3 @@ class ChannelFailed(msgspec.Struct, frozen=True):
     channel: str
     reason: str
     at: EventTime
-
-
-ChainRecord: TypeAlias = Activity | Signal | Customer | Merge | Handover | Watermark | ChannelFailed
-Published: TypeAlias = ChainRecord | Decision | Command | Delivery

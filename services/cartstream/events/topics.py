@@ -24,7 +24,4 @@ def dead_letters(topic: str) -> str:
 
 COMPACTED = frozenset({CUSTOMERS})
 
-# Topics whose records are read in order by a stateful service, and which therefore also carry watermarks and merges.
-CHAIN = (IDENTIFIED, ACTIVITY, SIGNALS)
-
 ALL = (CLICKSTREAM, IDENTIFIED, MERGES, CUSTOMERS, ACTIVITY, SIGNALS, DECISIONS, DELIVERIES, *map(commands, CHANNELS))

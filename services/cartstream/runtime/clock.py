@@ -52,21 +52,6 @@ class AwaitedClock:
         return self._running.now()
 
 
-class ManualClock:
-    """Stands still until it is moved: for replay and tests."""
-
-    speed = 1.0
-
-    def __init__(self, now: EventTime = 0) -> None:
-        self._now = now
-
-    def now(self) -> EventTime:
-        return self._now
-
-    def advance_to(self, now: EventTime) -> None:
-        self._now = max(self._now, now)
-
-
 def parse_clock(text: str) -> Clock:
     """`system`, or `scaled:<origin ms>:<real start s>:<speed>`; `@file` for the start waits for a file that says it. Raises ConfigError."""
     if text == "system":

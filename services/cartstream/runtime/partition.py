@@ -175,9 +175,9 @@ class Partition(Generic[S]):
         assert isinstance(self.watermark, AlignedWatermark)
         self.watermark.update(mark)
         work.watermark = self.watermark.value
-        self.fire(work)
+        self._fire(work)
 
-    def fire(self, work: _Work[S]) -> None:
+    def _fire(self, work: _Work[S]) -> None:
         for due, key in self._timers.pop_due(work.watermark):
             self.tally.fired += 1
             self.tally.latest_fire = max(self.tally.latest_fire, due)
