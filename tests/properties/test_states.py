@@ -1,0 +1,70 @@
+"""What one release wrote to Redis, the next one reads; and what is written is what is read."""
+
+from __future__ import annotations
+
+from typing import Any
+
+import msgspec
+import pytest
+from hypothesis import given
+from hypothesis import strategies as st
+
+from tests.properties.effort import examples
+from tests.properties.golden import layouts, recorded
+from tests.properties.shapes import STORED, layout, named, values
+
+RECORDED = [(number, name, entry) for number, entries in recorded() for name, entry in entries.items()]
+
+
+def unread(kind: type[msgspec.Struct], entry: dict[str, Any]) -> str | None:
+    """Why a recorded encoding is not read as what it meant, or None."""
+    try:
+        read = named(msgspec.msgpack.decode(bytes.fromhex(entry["encoding"]), type=kind))
+    except msgspec.ValidationError as error:
+        return str(error)
+    return _difference(entry["value"], read, kind.__name__)
+
+
+def _difference(meant: Any, read: Any, place: str) -> str | None:
+    """Fields that came later are not in `meant`."""
+    if isinstance(meant, dict) and isinstance(read, dict):
+        inner = [_difference(value, read.get(name, "no such field"), f"{place}.{name}") for name, value in meant.items()]
+    elif isinstance(meant, list) and isinstance(read, list) and len(meant) == len(read):
+        inner = [_difference(a, b, f"{place}[{at}]") for at, (a, b) in enumerate(zip(meant, read, strict=True))]
+    else:
+        return None if meant == read else f"{place}: {meant!r} is read as {read!r}"
+    return next((found for found in inner if found), None)
+
+
+def test_todays_layouts_are_recorded() -> None:
+    """A struct that is stored has changed: it may only grow, at the end and with a default. Then `python -m tests.properties.golden`."""
+    latest = {name: entry["layout"] for name, entry in recorded()[-1][1].items()}
+    assert latest == layouts()
+
+
+@pytest.mark.parametrize(("number", "name", "entry"), [pytest.param(*case, id=f"{case[1]} {case[0]}") for case in RECORDED])
+def test_every_recorded_encoding_is_read_as_what_it_meant(number: int, name: str, entry: dict[str, Any]) -> None:
+    assert unread(STORED[name], entry) is None
+
+
+@pytest.mark.parametrize("name", STORED)
+def test_a_field_that_is_inserted_removed_or_moved_is_noticed(name: str) -> None:
+    kind, entry = STORED[name], recorded()[-1][1][name]
+    fields = [(field.name, field.type, None) for field in msgspec.structs.fields(kind)]
+    new = ("new", str | None, None)
+    assert layout(_like(kind, [*fields, new])) != entry["layout"]
+    for changed in ([new, *fields], [*fields[:-1], new, fields[-1]], fields[1:], fields[:-1], [*fields[1:], fields[0]]):
+        assert layout(_like(kind, changed)) != entry["layout"]
+        assert unread(_like(kind, changed), entry) is not None
+
+
+def _like(kind: type[msgspec.Struct], fields: list[tuple[str, Any, Any]]) -> type[msgspec.Struct]:
+    return msgspec.defstruct(kind.__name__, fields, array_like=True)
+
+
+@pytest.mark.parametrize("name", STORED)
+@examples(50)
+@given(draw=st.data())
+def test_what_is_encoded_is_what_is_decoded(name: str, draw: st.DataObject) -> None:
+    value = draw.draw(values(STORED[name]))
+    assert msgspec.msgpack.decode(msgspec.msgpack.encode(value), type=STORED[name]) == value
