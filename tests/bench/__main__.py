@@ -5,10 +5,18 @@ from __future__ import annotations
 import json
 import sys
 
-from tests.bench import stages, whole
+from tests.bench import senders, stages, whole
 from tests.bench.ground import ground
 
-BENCHMARKS = {"identity": stages.identity, "sessions": stages.sessions, "pipeline": whole.pipeline, "exit_signal": whole.exit_signal}
+BENCHMARKS = {
+    "identity": stages.identity,
+    "sessions": stages.sessions,
+    "pipeline": whole.pipeline,
+    "exit_signal": whole.exit_signal,
+    "email": senders.email,
+    "sms": senders.sms,
+    "push": senders.push,
+}
 
 
 def main(names: list[str]) -> int:
