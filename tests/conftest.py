@@ -10,7 +10,7 @@ from uuid import uuid4
 import pytest
 from redis import Redis
 
-from tests.support import Missing, RealKafka, RealRedis
+from tests.support import Missing, RealKafka, RealRedis, RealRedisCluster
 
 Server = TypeVar("Server")
 
@@ -27,6 +27,13 @@ def redis_url() -> Iterator[str]:
     """The URL of a real Redis, shared by all tests. `redis` empties it for one."""
     with ExitStack() as stack:
         yield _entered(stack, RealRedis()).url
+
+
+@pytest.fixture(scope="session")
+def cluster_url() -> Iterator[str]:
+    """The URL of a real Redis Cluster of three servers, shared by all tests: begin keys with `topic_prefix`."""
+    with ExitStack() as stack:
+        yield _entered(stack, RealRedisCluster(replicas=False)).url
 
 
 @pytest.fixture
@@ -49,7 +56,7 @@ def pytest_collection_modifyitems(items: list[pytest.Item]) -> None:
         asked = getattr(item, "fixturenames", ())
         if "kafka" in asked:
             item.add_marker("kafka")
-        if "redis_url" in asked:
+        if "redis_url" in asked or "cluster_url" in asked:
             item.add_marker("redis")
 
 

@@ -24,14 +24,13 @@ def seal(kind: str, address: str) -> bytes:
     return f"sealed {kind}".encode()
 
 
-@pytest.fixture(params=["memory", "redis"])
-def directory(request: pytest.FixtureRequest) -> Iterator[Directory]:
+@pytest.fixture(params=["memory", "redis_url", "cluster_url"])
+def directory(request: pytest.FixtureRequest, topic_prefix: str) -> Iterator[Directory]:
     if request.param == "memory":
         yield MemoryDirectory(seal)
         return
-    request.getfixturevalue("redis")
-    with connect(request.getfixturevalue("redis_url")) as client:
-        yield RedisDirectory(client, "t.", seal, TTL_S)
+    with connect(request.getfixturevalue(request.param)) as client:
+        yield RedisDirectory(client, topic_prefix, seal, TTL_S)
 
 
 def request_of(

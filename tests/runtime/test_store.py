@@ -15,14 +15,13 @@ from cartstream.runtime.store import Batch, Checkpoint, MemoryStore, StateStore,
 TTL_S = 1_000
 
 
-@pytest.fixture(params=["memory", "redis"])
-def store(request: pytest.FixtureRequest) -> Iterator[StateStore]:
+@pytest.fixture(params=["memory", "redis_url", "cluster_url"])
+def store(request: pytest.FixtureRequest, topic_prefix: str) -> Iterator[StateStore]:
     if request.param == "memory":
         yield MemoryStore()
         return
-    request.getfixturevalue("redis")
-    with connect(request.getfixturevalue("redis_url")) as client:
-        yield RedisStore(client, "t.", "toy", TTL_S)
+    with connect(request.getfixturevalue(request.param)) as client:
+        yield RedisStore(client, topic_prefix, "toy", TTL_S)
 
 
 def batch(

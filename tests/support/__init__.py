@@ -3,5 +3,6 @@
 from tests.support.kafka import RealKafka
 from tests.support.missing import Missing
 from tests.support.redis import RealRedis
+from tests.support.redis_cluster import RealRedisCluster
 
-__all__ = ["Missing", "RealKafka", "RealRedis"]
+__all__ = ["Missing", "RealKafka", "RealRedis", "RealRedisCluster"]

@@ -7,6 +7,7 @@ import shutil
 import subprocess
 import tempfile
 import time
+from collections.abc import Mapping
 from pathlib import Path
 from types import TracebackType
 from typing import Self
@@ -44,6 +45,7 @@ class EmbeddedRedis:
     It answers once the block is entered, and is stopped by its process id at the end. It is a session leader, so
     a Ctrl-C in the terminal reaches its users first. Without `directory` all it kept goes with it; with one (and
     `append_only`, fsync every second) a later server on the same directory, and if wanted `port`, goes on from there.
+    `settings` are more of the server's own.
     Raises Unavailable if there is no server to run, or it does not answer within 10 s.
     """
 
@@ -54,11 +56,13 @@ class EmbeddedRedis:
         directory: Path | None = None,
         port: int | None = None,
         append_only: bool = False,
+        settings: Mapping[str, str] | None = None,
     ) -> None:
         self._server = server
         self._directory = directory
         self._port = port
         self._append_only = append_only
+        self._settings = dict(settings or {})
         self._temporary: tempfile.TemporaryDirectory[str] | None = None
         self._process: subprocess.Popen[bytes] | None = None
 
@@ -83,6 +87,12 @@ class EmbeddedRedis:
     def url(self) -> str:
         """For `redis.Redis.from_url`."""
         return f"redis://{HOST}:{self._port}/0"
+
+    @property
+    def port(self) -> int:
+        if self._port is None:
+            raise RuntimeError("the embedded Redis has a port once its `with` block is entered")
+        return self._port
 
     @property
     def pid(self) -> int:
@@ -132,6 +142,7 @@ class EmbeddedRedis:
             "save": "",
             "appendonly": "yes" if self._append_only else "no",
             "appendfsync": "everysec",
+            **self._settings,
         }
         return [word for name, setting in settings.items() for word in (f"--{name}", setting)]
 

@@ -23,6 +23,8 @@ from redis.backoff import ExponentialBackoff
 from redis.retry import Retry
 
 from cartstream.errors import ConfigError, Fenced, Unavailable
+from cartstream.runtime.redis_cluster import ClusterRedis
+from cartstream.runtime.slots import ClusterUrl
 from cartstream.runtime.store import Batch, Checkpoint, Opened, Wire
 
 R = TypeVar("R")
@@ -37,8 +39,9 @@ TIMER_PAGE = 10_000
 
 def connect(url: str, timeout_s: float = 10.0) -> redis.Redis:
     """A client that never repeats a command by itself: whether a lost write happened is for the caller to find out. Raises ConfigError."""
+    settings: dict[str, Any] = {"socket_timeout": timeout_s, "socket_connect_timeout": timeout_s, "retry": Retry(ExponentialBackoff(), 0)}
     try:
-        return redis.Redis.from_url(url, socket_timeout=timeout_s, socket_connect_timeout=timeout_s, retry=Retry(ExponentialBackoff(), 0))
+        return ClusterRedis(url, **settings) if ClusterUrl.names_cluster(url) else redis.Redis.from_url(url, **settings)
     except ValueError as error:
         raise ConfigError(f"CARTSTREAM_REDIS_URL: {error}") from error
 

@@ -20,7 +20,10 @@ class Settings(BaseSettings):
     model_config = SettingsConfigDict(env_prefix="CARTSTREAM_", frozen=True, extra="ignore")
 
     brokers: str = Field("127.0.0.1:9092", description="Kafka bootstrap servers, comma separated")
-    redis_url: SecretStr = Field(SecretStr("redis://127.0.0.1:6379/0"), description="Redis (6.2 on), Valkey or one node of a cluster")
+    redis_url: SecretStr = Field(
+        SecretStr("redis://127.0.0.1:6379/0"),
+        description="Redis (6.2 on) or Valkey; a cluster is redis+cluster://host:port,host:port, some of its servers",
+    )
     prefix: str = Field("", description="put before every topic, group and Redis key: one cluster, several pipelines")
     partitions: int = Field(8, ge=1, le=1024, description="partitions of the topics that cartstream creates; fixed for their life")
     replication: int = Field(1, ge=1, description="replication factor of the topics that cartstream creates; 3 in production")
