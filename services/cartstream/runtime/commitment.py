@@ -17,6 +17,7 @@ from cartstream.errors import Fenced, Unavailable
 from cartstream.runtime.partition import Partition
 from cartstream.runtime.patience import Patience, backoff
 from cartstream.runtime.publisher import Publisher
+from cartstream.runtime.stage import Record
 from cartstream.runtime.store import Batch, StateStore, Wire
 
 NOTHING = -1
@@ -24,15 +25,31 @@ NOTHING = -1
 
 @dataclass(slots=True)
 class Owned:
-    """A partition that this process has. `pending` is in Redis and not yet in Kafka, up to `pending_offset`; real seconds elsewhere."""
+    """A partition that this process has. `pending` is in Redis and not yet in Kafka, up to `pending_offset`; real seconds elsewhere.
+
+    Where Redis lost its tail, Kafka has the outputs of every record before `published`: those are done again without a word.
+    """
 
     partition: Partition[Any]
     start: int
     pending: list[Wire]
     pending_offset: int
+    published: int = NOTHING
+    held: list[Record] = field(default_factory=list)
     announced_at: float = 0.0
     read_at: float = 0.0
     caught_up: bool = False
+
+    @property
+    def repeating(self) -> bool:
+        return self.partition.next_offset < self.published
+
+    def next_of(self, read: list[Record]) -> list[Record]:
+        """What to do next of the records read and those held: a batch is done again as a whole or not at all."""
+        records = self.held + read if self.held else read
+        again = [record for record in records if record.offset < self.published] if self.repeating else []
+        self.held = records[len(again) :] if again else []
+        return again or records
 
 
 @dataclass(slots=True)
@@ -88,6 +105,8 @@ class Commitment:
                 round.fenced[number] = error
                 continue
             round.written[number] = batch
+            if batch.published:
+                continue
             owned = round.owned[number]
             owned.pending, owned.pending_offset = batch.outbox, batch.checkpoint.next_offset
         stored = time.perf_counter()

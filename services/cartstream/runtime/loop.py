@@ -160,14 +160,16 @@ class StageLoop:
         for number, owned in list(self._owned.items()):
             if number in self._halted:
                 continue
-            mine = records.get(number, [])
+            mine, again = owned.next_of(records.get(number, [])), owned.repeating
             self._let_time_pass(owned, now)
             interval = self._settings.announce_ms if mine or not owned.caught_up else self._settings.idle_ms
-            announce = now - owned.announced_at >= interval / 1000
+            announce = now - owned.announced_at >= interval / 1000 and not again
             if not mine and not (announce and owned.partition.has_news):
                 continue
             batch = self._batch(number, mine, announce)
             if batch is not None:
+                if again and mine[-1].offset < owned.published:
+                    batch.outbox, batch.published = [], True
                 batches[number] = batch
                 if announce:
                     owned.announced_at = now

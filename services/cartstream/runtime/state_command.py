@@ -97,7 +97,7 @@ def reset_generation(service: str, partition: int) -> None:
 @click.argument("partition", type=int)
 @click.option("--offset", type=int, required=True, help="where to begin: the committed offset gives up what was lost; 0 reads all again")
 def rebuild(service: str, partition: int, offset: int) -> None:
-    """Redis lost everything of a partition: say where it begins again. What an earlier offset repeats has the same ids."""
+    """Redis lost everything of a partition: say where it begins again. Nothing that Kafka has already is published a second time."""
     _checkpoints(load(StageSettings), service).begin_at(partition, offset)
     click.echo(f"{service} partition {partition}: begins at offset {offset} when its service starts")
 

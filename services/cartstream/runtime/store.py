@@ -41,6 +41,8 @@ class Batch(msgspec.Struct):
     read_models: dict[str, bytes]
     outbox: list[Wire]
     tally: Tally = msgspec.field(default_factory=Tally)
+    published: bool = False
+    """Done again after Redis lost it: Kafka has the outputs, and a later offset."""
 
 
 class Opened(msgspec.Struct):

@@ -5,7 +5,7 @@
 | nothing | nothing | fresh: begin with the oldest record |
 | an offset | the same | level: go on |
 | an offset | an earlier one, or none | a crash between the two: publish the outbox first |
-| an offset | a later one | Redis lost its tail: go back and do the work again; the ids are the same |
+| an offset | a later one | Redis lost its tail: go back and do the work again; what Kafka has of it is not published twice |
 | nothing | an offset | Redis lost everything: stop, and say so |
 """
 
@@ -56,7 +56,8 @@ class Takeover:
             logger().error("Redis lost its tail: doing the work again", partition=number, redis=stored, kafka=committed)
         self._progress.recovered(found)
         pending, offset = (opened.outbox, stored) if found == "outbox_published" else ([], NOTHING)
-        owned = Owned(self._partition(number, opened, generation), stored, pending, offset, read_at=time.monotonic())
+        published = committed if found == "redis_behind" else NOTHING
+        owned = Owned(self._partition(number, opened, generation), stored, pending, offset, published, read_at=time.monotonic())
         return owned, stored if stored >= 0 else OFFSET_BEGINNING
 
     def again(self, number: int, generation: int) -> Partition[Any] | None:
