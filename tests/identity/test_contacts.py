@@ -137,7 +137,7 @@ def _decode(raw: bytes) -> bytes | None:
     except Refused:
         return None
     stage.key_of(event)
-    stage.prepare([event], {event.device_id: None})
+    stage.prepare([event], {event.device_id: None}.__getitem__)
     step = stage.step(None, event, 0)
     assert isinstance(step, Step)
     stage.encode_state(step.state)

@@ -146,22 +146,22 @@ class IdentityStage:
             raise Refused("too_large", f"{len(raw)} bytes with hashes in place of addresses, at most {MAX_BYTES}")
         return raw, envelope, found
 
-    def prepare(self, events: Sequence[IdentityEvent], states: dict[str, DeviceState | None]) -> None:
+    def prepare(self, events: Sequence[IdentityEvent], state_of: Callable[[str], DeviceState | None]) -> None:
         """Ask the directory about events that bring something new, and hear of merges made elsewhere."""
         self._hear(self._directory.news())
         if self._loaded:
             owners = sorted({owner for state in self._loaded for owner in (state.customer_id, *state.links.values())})
             self._loaded = []
             self._hear(self._directory.roots(owners))
-        new = [event for event in events if event.identifiers and self._is_new(event, states[event.device_id])]
+        new = [event for event in events if event.identifiers and self._is_new(event, state_of(event.device_id))]
         if not new:
             return
-        unseen = {event.device_id for event in new if states[event.device_id] is None}
+        unseen = {event.device_id for event in new if state_of(event.device_id) is None}
         first_seen: dict[str, EventTime] = {}
         for event in events if unseen else ():
             if event.device_id in unseen:
                 first_seen.setdefault(event.device_id, event.at)
-        requests = [self._request(event, states[event.device_id], first_seen.get(event.device_id, event.at)) for event in new]
+        requests = [self._request(event, state_of(event.device_id), first_seen.get(event.device_id, event.at)) for event in new]
         for event, linked in zip(new, self._directory.link(requests), strict=True):
             event.linked = linked
 

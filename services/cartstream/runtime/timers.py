@@ -23,10 +23,11 @@ class Timers:
     def __len__(self) -> int:
         return len(self._due)
 
-    def want(self, key: str, at: EventTime | None) -> None:
-        """The key's state wants to be woken at `at` (None: not at all)."""
-        if at is None:
-            return
+    def armed(self, key: str) -> EventTime | None:
+        return self._due.get(key)
+
+    def want(self, key: str, at: EventTime) -> None:
+        """The key's state wants to be woken at `at`."""
         armed = self._due.get(key)
         if armed is None or at < armed:
             self._due[key] = at
