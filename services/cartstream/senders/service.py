@@ -7,6 +7,7 @@ import os
 import signal
 import sys
 import uuid
+from typing import Any
 
 from redis.asyncio import Redis
 
@@ -18,6 +19,7 @@ from cartstream.runtime.clock import parse_clock
 from cartstream.runtime.health import Health, HealthServer
 from cartstream.runtime.metrics import SenderMetrics, new_registry
 from cartstream.runtime.settings import load
+from cartstream.runtime.slots import ClusterUrl
 from cartstream.runtime.vault import AddressHash, Vault
 from cartstream.senders.channel import Channel
 from cartstream.senders.contacts import Desk
@@ -29,6 +31,7 @@ from cartstream.senders.loop import SenderLoop
 from cartstream.senders.publisher import Publisher
 from cartstream.senders.push.webpush import PushChannel
 from cartstream.senders.readiness import Readiness, insist
+from cartstream.senders.redis_cluster import ClusterRedis
 from cartstream.senders.settings import EmailSettings, PushSettings, SenderSettings, SmsSettings
 from cartstream.senders.sms.twilio import SmsChannel
 
@@ -90,8 +93,13 @@ async def _serve(channel: Channel, settings: SenderSettings) -> None:
 
 
 def connect(settings: SenderSettings) -> Redis:
-    """Does not connect yet."""
-    return Redis.from_url(settings.redis_url.get_secret_value(), socket_timeout=5, socket_connect_timeout=5, health_check_interval=30)
+    """Does not connect yet. Raises ConfigError."""
+    url = settings.redis_url.get_secret_value()
+    limits: dict[str, Any] = {"socket_timeout": 5, "socket_connect_timeout": 5, "health_check_interval": 30}
+    try:
+        return ClusterRedis(url, **limits) if ClusterUrl.names_cluster(url) else Redis.from_url(url, **limits)
+    except ValueError as error:
+        raise ConfigError(f"CARTSTREAM_REDIS_URL: {error}") from error
 
 
 async def watch_redis(redis: Redis, readiness: Readiness) -> None:
