@@ -5,7 +5,7 @@ BIN := .venv/bin
 READY := .venv/.ready
 
 .DEFAULT_GOAL := help
-.PHONY: help setup demo test check bench secrets lock clean
+.PHONY: help setup demo test check bench drill secrets lock clean
 
 help:  ## list the targets
 	@sed -nE 's/^([a-z]+):.*## (.*)/  make \1\t\2/p' $(MAKEFILE_LIST) | expand -t 16
@@ -27,6 +27,9 @@ check: $(READY)  ## formatting, lint and types
 
 bench: $(READY)  ## benchmarks, one JSON line each: [NAMES="sessions identity"]
 	$(BIN)/python -m tests.bench $(NAMES)
+
+drill: $(READY)  ## faults on a real Kafka and Redis, one JSON line: NAME=kill [SEED=7] [ARGS=--short]; without NAME all are listed
+	$(BIN)/python -m tests.drills $(NAME) $(if $(SEED),--seed "$(SEED)") $(ARGS)
 
 secrets: deploy/secrets.env  ## fresh keys for docker compose, in a file that git ignores
 

@@ -24,6 +24,10 @@ def broker_settings(nodes: int) -> dict[str, str]:
         "transaction.state.log.num.partitions": "4",
         "num.partitions": "4",
         "group.initial.rebalance.delay.ms": "0",
+        # Drills kill members by the hundred: what they hold must come back sooner than after 6 s.
+        "group.min.session.timeout.ms": "1000",
+        # Of a killed member's open transaction: the end of its time limit is looked for every 10 s by default.
+        "transaction.abort.timed.out.transaction.cleanup.interval.ms": "500",
         # A killed node may not register again before its old session has run out: 9 s by default.
         "broker.session.timeout.ms": "4000",
         "broker.heartbeat.interval.ms": "500",

@@ -1,0 +1,1 @@
+"""Drills: one traffic file replayed twice over real servers, once undisturbed and once disturbed, and held against each other."""

@@ -1,0 +1,129 @@
+"""Feeds the traffic to the clickstream at an even pace: an hour of the shop's time takes as long, whatever happens to the services."""
+
+from __future__ import annotations
+
+import threading
+import time
+from collections.abc import Sequence
+
+from confluent_kafka import KafkaError, Message, Producer
+
+from cartstream.events.times import EventTime
+from tests.drills.traffic import Click
+
+_FLUSH_S = 120.0
+_LONGEST_NAP_S = 0.02
+
+
+class Feed(threading.Thread):
+    """Sends `clicks` within `seconds`, then ends. `ends` has the offset behind the last acknowledged record of each partition.
+
+    It may be held at a moment of event time, and let go on. `wait_share` and `wait_held` are for the drill's thread.
+    """
+
+    def __init__(self, brokers: str, topic: str, clicks: Sequence[Click], seconds: float) -> None:
+        super().__init__(name="feed", daemon=True)
+        self._clicks, self._topic, self._brokers = clicks, topic, brokers
+        self._begin = clicks[0].at
+        self._per_ms = seconds / max(1, clicks[-1].at - self._begin)
+        self._producer: Producer | None = Producer(
+            {
+                "bootstrap.servers": brokers,
+                "enable.idempotence": True,
+                "linger.ms": 2,
+                "message.max.bytes": 12_000_000,
+                "message.timeout.ms": int(_FLUSH_S * 1000),
+                "reconnect.backoff.max.ms": 500,
+                "log_level": 0,
+            }
+        )
+        self._hold_at: EventTime | None = None
+        self._changed = threading.Condition()
+        self._held_s = 0.0
+        self._failed: str | None = None
+        self.sent = 0
+        self.held = False
+        self.ends: dict[int, int] = {}
+
+    def hold(self, at: EventTime) -> None:
+        """Send nothing later than `at` until `release`."""
+        with self._changed:
+            self._hold_at = at
+
+    def release(self, until: EventTime | None = None) -> None:
+        """Go on, to `until` or to the end."""
+        with self._changed:
+            self._hold_at, self.held = until, False
+            self._changed.notify_all()
+
+    def wait_held(self, seconds: float = 120.0) -> None:
+        """Until everything before the hold has been acknowledged."""
+        end = time.monotonic() + seconds
+        while not self.held:
+            assert time.monotonic() < end, f"the feed has sent {self.sent} of {len(self._clicks)} records and does not get on"
+            assert self.is_alive(), "the feed ended before its hold"
+            time.sleep(_LONGEST_NAP_S)
+
+    def wait_share(self, share: float, seconds: float = 600.0) -> None:
+        """Until this share of the traffic has been sent."""
+        end = time.monotonic() + seconds
+        while self.sent < share * len(self._clicks):
+            assert time.monotonic() < end, f"the feed has sent {self.sent} of {len(self._clicks)} records and does not get on"
+            time.sleep(_LONGEST_NAP_S)
+
+    @property
+    def share(self) -> float:
+        return self.sent / len(self._clicks)
+
+    def run(self) -> None:
+        producer, self._producer = self._producer, None  # taken along, so that it ends with the feed
+        assert producer is not None
+        started = time.monotonic()
+        for click in self._clicks:
+            self._wait_while_held(click.at, producer)
+            moment = started + self._held_s + (click.at - self._begin) * self._per_ms
+            while (left := moment - time.monotonic()) > 0:
+                producer.poll(0)
+                time.sleep(min(left, _LONGEST_NAP_S))
+            self._produce(producer, click)
+            self.sent += 1
+            producer.poll(0)
+        self._flush(producer)
+
+    def add(self, clicks: Sequence[Click]) -> None:
+        """Records beside the traffic, at once; returns when they are acknowledged. From the drill's thread."""
+        producer = Producer({"bootstrap.servers": self._brokers, "message.max.bytes": 12_000_000, "linger.ms": 2, "log_level": 0})
+        for click in clicks:
+            self._produce(producer, click)
+        self._flush(producer)
+
+    def _produce(self, producer: Producer, click: Click) -> None:
+        headers: list[tuple[str, str | bytes | None]] = [*click.headers]
+        producer.produce(self._topic, click.value, click.key, click.partition, headers=headers or None, on_delivery=self._delivered)
+
+    def check(self) -> None:
+        """Raises AssertionError if a record did not get through."""
+        assert self._failed is None, f"the feed's records do not reach the broker: {self._failed}"
+
+    def _wait_while_held(self, at: EventTime, producer: Producer) -> None:
+        if self._hold_at is None or at <= self._hold_at:
+            return
+        began = time.monotonic()
+        self._flush(producer)
+        with self._changed:
+            while self._hold_at is not None and at > self._hold_at:
+                self.held = True
+                self._changed.wait(1.0)
+        self._held_s += time.monotonic() - began
+
+    def _flush(self, producer: Producer) -> None:
+        left = producer.flush(_FLUSH_S)
+        if left:
+            self._failed = f"{left} records unacknowledged after {_FLUSH_S:.0f} s"
+
+    def _delivered(self, error: KafkaError | None, message: Message) -> None:
+        if error is not None:
+            self._failed = error.str()
+        else:
+            number = message.partition() or 0
+            self.ends[number] = max(self.ends.get(number, 0), (message.offset() or 0) + 1)
