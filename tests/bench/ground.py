@@ -54,12 +54,13 @@ def ground() -> Iterator[Ground]:
         yield Ground(kafka.address, redis.url, kafka.pid, redis.pid)
 
 
-def fill(on: Ground, prefix: str, count: int, devices: int) -> None:
-    """Make the topics and put `count` clicks into the clickstream."""
+def fill(on: Ground, prefix: str, count: int, devices: int, per_second: int = 500, products: int = 5_000) -> None:
+    """Make the topics and put `count` clicks into the clickstream, `per_second` of event time."""
     ensure_topics(on.brokers, prefix, PARTITIONS, 1, PARTITIONS)
     producer = Producer(
         {
             "bootstrap.servers": on.brokers,
+            "enable.idempotence": True,  # a first batch that is tried again must not come after the second
             "linger.ms": 50,
             "compression.type": "lz4",
             "partitioner": "murmur2_random",
@@ -67,7 +68,7 @@ def fill(on: Ground, prefix: str, count: int, devices: int) -> None:
             "queue.buffering.max.kbytes": 2_000_000,
         }
     )
-    for number, (device, event) in enumerate(generate(count, devices, START)):
+    for number, (device, event) in enumerate(generate(count, devices, START, per_second, products=products)):
         producer.produce(prefix + "clickstream", event, device)
         if number % 1000 == 0:
             producer.poll(0)

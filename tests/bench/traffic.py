@@ -15,17 +15,18 @@ _KINDS: tuple[str, ...] = (
 _KINDS += ("Checkout Started",) * 2 + ("Order Completed",) + ("identify",)
 
 
-def clicks(count: int, devices: int, start: int, per_second: int = 500, seed: int = 1) -> Iterator[tuple[str, bytes]]:
+def clicks(
+    count: int, devices: int, start: int, per_second: int = 500, seed: int = 1, products: int = 5_000
+) -> Iterator[tuple[str, bytes]]:
     """(device, event): page and product views mostly, one identify in a hundred; event time moves on evenly from `start` (ms)."""
     chance = random.Random(seed)
     for number in range(count):
         device = f"dev-{int(chance.random() * devices):08d}"
-        yield device, _event(number, device, start + number * 1000 // per_second, chance)
+        yield device, _event(device, f"sku-{number % products}", start + number * 1000 // per_second, chance)
 
 
-def _event(number: int, device: str, at: int, chance: random.Random) -> bytes:
+def _event(device: str, product: str, at: int, chance: random.Random) -> bytes:
     kind = chance.choice(_KINDS)
-    product = f"sku-{number % 5000}"
     event = {
         "type": kind if kind in ("page", "identify") else "track",
         "messageId": f"{chance.getrandbits(128):032x}",
