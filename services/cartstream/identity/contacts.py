@@ -18,6 +18,8 @@ from cartstream.runtime.vault import AddressHash
 
 _AT = re.compile(r"@|%(?:25)*40")
 _EMAIL = re.compile(rf"[\w.%+\-]{{1,64}}(?:{_AT.pattern})[\w.\-]{{1,253}}\.[^\W\d_]{{2,24}}")
+_AT_SIGN, _PERCENT, _BACKSLASH = b"@%\\"
+_PHONE_KEY = re.compile(rb'hone(?:_?number)?_?"\s*:')
 _LABEL = "[a-z0-9](?:[a-z0-9-]{0,61}[a-z0-9])?"
 _PLAIN_EMAIL = re.compile(rf"(?=.{{1,254}}$)[a-z0-9_+-]{{1,30}}(?:\.[a-z0-9_+-]{{1,30}})?@(?:{_LABEL}\.){{1,4}}[a-z]{{2,24}}")
 _NOT_PLAIN = frozenset(SPECIAL_USE_DOMAIN_NAMES) - {"test"}
@@ -52,14 +54,18 @@ class Found(msgspec.Struct):
 
 
 def may_hold_address(raw: bytes) -> bool:
-    """A quick look that may say yes too often and never no too often: one memory scan a needle.
+    """A quick look that may say yes too often and never no too often. `in` with a number is one scan at memory speed; with bytes
+    it first fails to read a number from them, for 0.1 µs, which `find` does not.
 
     Traits, consent and the device's push token are no business of it: the envelope tells of them. `\\u00` are characters that
     no encoder needs to escape, so a word may hide behind them.
     """
-    if b"@" in raw or (b"%" in raw and (b"%40" in raw or b"%25" in raw)) or (b"\\" in raw and b"\\u00" in raw):
+    if _AT_SIGN in raw or _PERCENT in raw and (b"%40" in raw or b"%25" in raw) or _BACKSLASH in raw and b"\\u00" in raw:
         return True
-    return b'hone"' in raw or b'umber"' in raw or b'"push' in raw or b'"mobile":' in raw
+    low = raw.lower()
+    if low.find(b'"push') >= 0 or low.find(b'"mobile') >= 0:
+        return True
+    return low.find(b"hone") >= 0 and _PHONE_KEY.search(low) is not None
 
 
 def normalise(kind: str, value: Any) -> str | None:

@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 from collections.abc import Callable, Sequence
+from datetime import datetime
 from operator import attrgetter
 from typing import Any
 
@@ -13,7 +14,7 @@ from cartstream.errors import Refused
 from cartstream.events import clicks, topics
 from cartstream.events.clicks import MAX_BYTES, MAX_ID
 from cartstream.events.records import Identifier
-from cartstream.events.times import DAY, SECOND, EventTime
+from cartstream.events.times import DAY, SECOND, EventTime, from_datetime
 from cartstream.identity.contacts import Found, Redactor, may_hold_address
 from cartstream.identity.directory import Directory
 from cartstream.identity.graph import LinkRequest, identifier_name
@@ -26,6 +27,7 @@ from cartstream.runtime.stage import Output, Record, Step
 from cartstream.runtime.vault import AddressHash
 
 _GOOD_IDS_KEPT = 500_000
+_ANONYMOUS = clicks.TYPES - {"alias"}
 
 
 class _Device(msgspec.Struct, gc=False):
@@ -60,10 +62,13 @@ _decode_usual = msgspec.json.Decoder(_Envelope, strict=False).decode
 _decode_odd = msgspec.json.Decoder(_Odd, strict=False).decode
 
 
-def _tells_of_somebody(context: Any) -> bool:
-    if not isinstance(context, _Context) or context.traits is not None or context.consent is not None:
+def _tells_of_somebody(envelope: _Envelope) -> bool:
+    context = envelope.context
+    if envelope.traits is not None or not (context is None or isinstance(context, _Context)):
         return True
-    return context.device is not None and context.device.token is not None
+    if context is None:
+        return False
+    return context.traits is not None or context.consent is not None or (context.device is not None and context.device.token is not None)
 
 
 def _decode(raw: bytes) -> _Envelope:
@@ -93,7 +98,7 @@ class IdentityStage:
         self._survivors: dict[str, str] = {}
         self._good: set[str] = set()
         self._loaded: list[DeviceState] = []
-        self._believable = (0, 0)
+        self._believable = (0, 0) if clock is not None else (clicks.EARLIEST, clicks.LATEST)
         # Called for every record: C code, not methods.
         self.key_of: Callable[[IdentityEvent], str] = attrgetter("device_id")
         self.time_of: Callable[[IdentityEvent], EventTime] = attrgetter("at")
@@ -108,6 +113,26 @@ class IdentityStage:
 
     def decode(self, record: Record) -> IdentityEvent:
         raw = record.value
+        try:
+            envelope = _decode_usual(raw)
+        except (msgspec.DecodeError, UnicodeDecodeError, RecursionError):
+            return self._decode_at_length(raw)  # says what is wrong, or finds that it can be used
+        moment, device = envelope.timestamp, envelope.anonymous_id
+        if (
+            envelope.user_id is None
+            and device in self._good
+            and envelope.type in _ANONYMOUS
+            and envelope.message_id
+            and moment.__class__ is datetime
+            and not (len(raw) > MAX_BYTES or _tells_of_somebody(envelope) or may_hold_address(raw))
+        ):
+            at = from_datetime(moment)
+            earliest, latest = self._believable
+            if earliest <= at <= latest:
+                return IdentityEvent(device, envelope.message_id, at, raw)
+        return self._decode_at_length(raw)
+
+    def _decode_at_length(self, raw: bytes) -> IdentityEvent:
         if len(raw) > MAX_BYTES:
             raise Refused("too_large", f"{len(raw)} bytes, at most {MAX_BYTES}")
         raw, envelope, found = self._open(raw)
@@ -132,8 +157,7 @@ class IdentityStage:
         found = None
         try:
             envelope = _decode(raw)
-            context = envelope.context
-            if may_hold_address(raw) or envelope.traits is not None or (context is not None and _tells_of_somebody(context)):
+            if may_hold_address(raw) or _tells_of_somebody(envelope):
                 raw, found = self._redactor.redact(raw)
                 envelope = _decode(raw)
         except msgspec.ValidationError as error:
