@@ -73,6 +73,9 @@ def test_push_statuses_have_their_class(status: int, outcome: Outcome, known: bo
     assert (answer.outcome, answer.known) == (outcome, known)
 
 
-@pytest.mark.parametrize(("header", "seconds"), [("7", 7.0), ("0", 0.0), (None, None), ("Wed, 21 Oct 2026 07:28:00 GMT", None)])
-def test_retry_after_is_read_in_seconds(header: str | None, seconds: float | None) -> None:
+@pytest.mark.parametrize(
+    ("header", "seconds"),
+    [(b"7", 7.0), (b"0", 0.0), (b"-1", 0.0), (None, None), (b"nan", None), (b"inf", None), (b"Wed, 21 Oct 2026 07:28:00 GMT", None)],
+)
+def test_retry_after_is_read_in_seconds(header: bytes | None, seconds: float | None) -> None:
     assert retry_after(header) == seconds

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import math
 import re
 from collections.abc import Mapping
 from dataclasses import dataclass
@@ -157,9 +158,10 @@ def _http(table: Mapping[int, Outcome], status: int) -> Outcome:
     return table.get(status) or (_O.TRANSIENT if status >= 500 else _O.CONTENT)
 
 
-def retry_after(value: str | None) -> float | None:
+def retry_after(value: bytes | None) -> float | None:
     """Seconds of a Retry-After header; its date form is rare with these providers and counts as none."""
     try:
-        return max(0.0, float(value)) if value else None
+        seconds = float(value) if value else None
     except ValueError:
         return None
+    return max(0.0, seconds) if seconds is not None and math.isfinite(seconds) else None

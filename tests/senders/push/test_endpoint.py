@@ -10,6 +10,7 @@ from aiohttp.abc import AbstractResolver, ResolveResult
 
 from cartstream.errors import Refused
 from cartstream.fakes.push import subscription as minted
+from cartstream.senders.http import Place
 from cartstream.senders.push.endpoint import PublicResolver, is_private, subscription
 
 
@@ -20,7 +21,8 @@ def _json(endpoint: str) -> str:
 def test_a_browsers_subscription_is_read() -> None:
     found = subscription(_json("https://push.example:8443/send/abc"))
 
-    assert found.origin == "https://push.example:8443"
+    assert found.origin.name == "https://push.example:8443"
+    assert (found.origin.place, found.target) == (Place("push.example", 8443, True), "/send/abc")
     assert (len(found.p256dh), len(found.auth)) == (65, 16)
 
 
@@ -48,6 +50,22 @@ def test_endpoints_that_lead_elsewhere_are_refused(endpoint: str) -> None:
         subscription(_json(endpoint))
     assert refused.value.reason in ("unsafe_endpoint", "bad_address")
     assert endpoint not in str(refused.value)
+
+
+@pytest.mark.parametrize(
+    ("endpoint", "origin", "target"),
+    [
+        ("https://push.example", "https://push.example", "/"),
+        ("https://Push.Example:443/a?b=c%2F", "https://push.example", "/a?b=c%2F"),
+        ("https://push.example/a b\r\nHost: x#part", "https://push.example", "/a%20bHost:%20x"),
+        ("https://bücher.example/ü", "https://xn--bcher-kva.example", "/%C3%BC"),
+        ("https://[2606:4700:4700::1111]/x", "https://[2606:4700:4700::1111]", "/x"),
+    ],
+)
+def test_an_endpoint_however_written_is_one_place_and_a_target_without_spaces(endpoint: str, origin: str, target: str) -> None:
+    found = subscription(_json(endpoint))
+
+    assert (found.origin.name, found.target) == (origin, target)
 
 
 @pytest.mark.parametrize("text", ["", "{}", "null", '{"endpoint":"https://a.b/c","keys":{"p256dh":"AA","auth":"AA"}}'])

@@ -4,15 +4,17 @@ a way into our own network unless it is checked: by its form here, and by what i
 from __future__ import annotations
 
 import ipaddress
+import re
 import socket
 from dataclasses import dataclass
-from urllib.parse import urlsplit
+from functools import lru_cache
 
 import msgspec
 from aiohttp.abc import AbstractResolver, ResolveResult
 from yarl import URL
 
 from cartstream.errors import Refused
+from cartstream.senders.http import Place
 from cartstream.senders.push.vapid import unb64
 
 
@@ -27,14 +29,25 @@ class _Json(msgspec.Struct):
 
 
 @dataclass(frozen=True, slots=True)
+class Origin:
+    """A push service. `name` is `scheme://host[:port]`, as VAPID tokens say it."""
+
+    name: str
+    place: Place
+
+
+@dataclass(frozen=True, slots=True)
 class Subscription:
-    endpoint: str
-    origin: str
+    """`target` is what follows the origin in the endpoint's address: printable ASCII without spaces."""
+
+    origin: Origin
+    target: str
     p256dh: bytes
     auth: bytes
 
 
 _parse = msgspec.json.Decoder(_Json).decode
+_PLAIN = re.compile(r"(https?://[A-Za-z0-9.-]+(?::\d{1,5})?)(/[A-Za-z0-9._~:/?@!$&'()*+,;=%-]*)\Z")
 
 
 def subscription(text: str, allow_http: bool = False, allow_private: bool = False) -> Subscription:
@@ -42,18 +55,36 @@ def subscription(text: str, allow_http: bool = False, allow_private: bool = Fals
     try:
         parsed = _parse(text)
         p256dh, auth = unb64(parsed.keys.p256dh.rstrip("=")), unb64(parsed.keys.auth.rstrip("="))
-        # The client refuses more than urlsplit does, and would say so only when sending.
-        parts = urlsplit(str(URL(parsed.endpoint)))
-        host, _ = parts.hostname, parts.port
+        base, target = _split(parsed.endpoint)
+        found = _origin(base, allow_http, allow_private)
     except (msgspec.DecodeError, ValueError) as error:
         raise Refused("bad_address", "the contact's push subscription is not one") from error
-    if len(p256dh) != 65 or len(auth) != 16 or not host:
+    if len(p256dh) != 65 or len(auth) != 16:
         raise Refused("bad_address", "the contact's push subscription is not one")
-    if parts.username or parts.password or parts.scheme not in (("https", "http") if allow_http else ("https",)):
+    return Subscription(found, target, p256dh, auth)
+
+
+def _split(endpoint: str) -> tuple[str, str]:
+    """The origin as it is written, and the rest, quoted. Raises ValueError."""
+    plain = _PLAIN.match(endpoint)
+    if plain is not None:
+        return plain[1], plain[2]
+    url = URL(endpoint)
+    return str(url.with_path("/")), url.raw_path_qs
+
+
+@lru_cache(maxsize=1_000)
+def _origin(base: str, allow_http: bool, allow_private: bool) -> Origin:
+    """There are few push services, and many endpoints. Raises Refused (`unsafe_endpoint`) and ValueError."""
+    url = URL(base)
+    if not url.raw_host or not url.port:
+        raise ValueError("no host")
+    if url.user or url.password or url.scheme not in (("https", "http") if allow_http else ("https",)):
         raise Refused("unsafe_endpoint", "a push endpoint is https and holds no login")
-    if not allow_private and _is_private_literal(host):
+    if not allow_private and _is_private_literal(url.raw_host):
         raise Refused("unsafe_endpoint", "a push endpoint must not be a private address")
-    return Subscription(parsed.endpoint, f"{parts.scheme}://{parts.netloc}", p256dh, auth)
+    place = Place(url.raw_host, url.port, url.scheme == "https")
+    return Origin(f"{url.scheme}://{place.netloc}", place)
 
 
 def is_private(address: str) -> bool:

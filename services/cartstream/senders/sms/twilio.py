@@ -7,14 +7,17 @@ from __future__ import annotations
 
 from base64 import b64encode
 from dataclasses import dataclass
-from urllib.parse import urlencode
+from urllib.parse import quote_plus, urlencode
 
-import aiohttp
 import orjson
 import phonenumbers
+from aiohttp.resolver import DefaultResolver
+from yarl import URL
 
 from cartstream.errors import ConfigError, Refused
 from cartstream.senders.channel import Letter
+from cartstream.senders.http import HttpPool, Place, Unsent, request_head
+from cartstream.senders.http_line import Unanswered
 from cartstream.senders.outcomes import Answer, Outcome, retry_after, twilio
 from cartstream.senders.settings import SmsSettings
 from cartstream.senders.sms.segments import segments
@@ -26,7 +29,7 @@ _LONGEST_TEXT = 1_600
 
 @dataclass(frozen=True, slots=True)
 class Sms:
-    form: dict[str, str]
+    request: bytes
     segments: int
 
 
@@ -43,58 +46,62 @@ class SmsChannel:
             raise ConfigError("CARTSTREAM_TWILIO_SERVICE and CARTSTREAM_SMS_FROM are empty: set one of them")
         self._settings = settings
         self._templates = Templates("sms", settings)
-        self._url = f"{settings.twilio_url.rstrip('/')}/2010-04-01/Accounts/{settings.twilio_sid}/Messages.json"
-        self._session: aiohttp.ClientSession | None = None
+        self._place, self._head = _constant(settings)
+        self._sender = urlencode(
+            {"MessagingServiceSid": settings.twilio_service} if settings.twilio_service else {"From": settings.sms_from}
+        )
+        self._pool: HttpPool | None = None
         self.in_flight = settings.sms_in_flight
         self.rate = settings.sms_rate
 
     async def open(self) -> None:
-        settings = self._settings
-        login = f"{settings.twilio_sid}:{settings.twilio_token.get_secret_value()}"
-        self._session = aiohttp.ClientSession(
-            headers={"Authorization": f"Basic {b64encode(login.encode()).decode()}"},
-            connector=aiohttp.TCPConnector(limit=settings.sms_in_flight),
-            timeout=aiohttp.ClientTimeout(total=settings.send_timeout_s),
-        )
+        self._pool = HttpPool(DefaultResolver(), self._settings.sms_in_flight, self._settings.send_timeout_s)
 
     async def close(self) -> None:
-        if self._session is not None:
-            await self._session.close()
+        if self._pool is not None:
+            await self._pool.close()
 
     def render(self, letter: Letter) -> Sms:
         settings, command = self._settings, letter.command
-        body = self._templates.fill(letter, "txt").strip()
-        if len(body) > _LONGEST_TEXT:
-            raise Refused("too_long", f"template {command.template!r} makes {len(body)} characters, the API takes {_LONGEST_TEXT}")
-        form = {
-            "To": _number(letter.address),
-            "Body": body,
-            "ValidityPeriod": str(min(max(letter.ttl_s, 1), _LONGEST_VALIDITY_S)),
-        }
-        if settings.twilio_service:
-            form["MessagingServiceSid"] = settings.twilio_service
-        else:
-            form["From"] = settings.sms_from
+        text = self._templates.fill(letter, "txt").strip()
+        if len(text) > _LONGEST_TEXT:
+            raise Refused("too_long", f"template {command.template!r} makes {len(text)} characters, the API takes {_LONGEST_TEXT}")
+        validity = min(max(letter.ttl_s, 1), _LONGEST_VALIDITY_S)
+        form = f"{self._sender}&To={quote_plus(_number(letter.address))}&Body={quote_plus(text)}&ValidityPeriod={validity}"
         if settings.sms_status_callback:
             query = urlencode({"command": command.command_id, "journey": command.journey, "step": command.step})
-            form["StatusCallback"] = f"{settings.sms_status_callback}?{query}"
-        return Sms(form, segments(body))
+            form += f"&StatusCallback={quote_plus(f'{settings.sms_status_callback}?{query}')}"
+        return Sms(b"%s%d\r\n\r\n%s" % (self._head, len(form), form.encode("ascii")), segments(text))
 
     def cost(self, message: Sms) -> int:
         return message.segments
 
     async def send(self, message: Sms) -> Answer:
-        assert self._session is not None
+        assert self._pool is not None
         try:
-            async with self._session.post(self._url, data=message.form, allow_redirects=False) as response:
-                return _answer(response.status, response.headers.get("Retry-After"), await response.read())
-        except aiohttp.ClientConnectorError as error:
-            return Answer(Outcome.TRANSIENT, type(error).__name__)
-        except (TimeoutError, aiohttp.ClientError, OSError) as error:
-            return Answer(Outcome.AMBIGUOUS, type(error).__name__)
+            reply = await self._pool.call(self._place, message.request)
+        except Unsent as error:
+            return Answer(Outcome.TRANSIENT, str(error))
+        except Unanswered as error:
+            return Answer(Outcome.AMBIGUOUS, str(error))
+        return _answer(reply.status, reply.headers.get(b"retry-after"), reply.body)
 
 
-def _answer(status: int, wait: str | None, body: bytes) -> Answer:
+def _constant(settings: SmsSettings) -> tuple[Place, bytes]:
+    """Where the API is, and a request's head up to its length. Raises ConfigError."""
+    try:
+        url = URL(settings.twilio_url.rstrip("/")) / "2010-04-01/Accounts" / settings.twilio_sid / "Messages.json"
+        if url.scheme not in ("http", "https") or not url.raw_host or not url.port:
+            raise ValueError
+        place = Place(url.raw_host, url.port, url.scheme == "https")
+        login = b64encode(f"{settings.twilio_sid}:{settings.twilio_token.get_secret_value()}".encode()).decode()
+        headers = {"Authorization": f"Basic {login}", "Content-Type": "application/x-www-form-urlencoded"}
+        return place, request_head(place, url.raw_path_qs, headers) + b"Content-Length: "
+    except ValueError as error:
+        raise ConfigError("CARTSTREAM_TWILIO_URL is not the base address of an API: say https://…") from error
+
+
+def _answer(status: int, wait: bytes | None, body: bytes) -> Answer:
     try:
         parsed = orjson.loads(body)
     except orjson.JSONDecodeError:
