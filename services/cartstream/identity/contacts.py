@@ -60,7 +60,7 @@ def may_hold_address(raw: bytes) -> bool:
     Traits, consent and the device's push token are no business of it: the envelope tells of them. `\\u00` are characters that
     no encoder needs to escape, so a word may hide behind them.
     """
-    if _AT_SIGN in raw or _PERCENT in raw and (b"%40" in raw or b"%25" in raw) or _BACKSLASH in raw and b"\\u00" in raw:
+    if _AT_SIGN in raw or (_PERCENT in raw and (b"%40" in raw or b"%25" in raw)) or (_BACKSLASH in raw and b"\\u00" in raw):
         return True
     low = raw.lower()
     if low.find(b'"push') >= 0 or low.find(b'"mobile') >= 0:
