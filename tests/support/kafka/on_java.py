@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import subprocess
 import tempfile
+from collections.abc import Sequence
 from pathlib import Path
 
 from cartstream.embedded.child import HOST, end, free_port
@@ -17,9 +18,13 @@ STOP_SECONDS = 30.0
 
 
 class JavaKafka:
-    """A cluster of broker processes. Raises Missing if this machine cannot run them."""
+    """A cluster of broker processes. Raises Missing if this machine cannot run them.
 
-    def __init__(self, nodes: int = 1) -> None:
+    With `advertised`, a port for each node, there is a second way in: whoever comes by `listening` is told to come back by these ports, on
+    which somebody else must listen and pass on to `listening`.
+    """
+
+    def __init__(self, nodes: int = 1, advertised: Sequence[int] = ()) -> None:
         classpath = f"{jars()}/*"
         self._java = [java(), HEAP, "-cp", classpath, f"-Dlog4j2.configurationFile={HERE / 'log4j2.properties'}"]
         self._directory = tempfile.TemporaryDirectory(prefix="cartstream-kafka-")
@@ -28,6 +33,8 @@ class JavaKafka:
         self._processes: list[subprocess.Popen[bytes]] = []
         ports = [free_port() for _ in self._homes]
         self.address = ",".join(f"{HOST}:{port}" for port in ports)
+        self.listening = [free_port() for _ in advertised]
+        self._advertised = list(advertised)
         self._configure(ports, [free_port() for _ in self._homes])
 
     @property
@@ -41,6 +48,16 @@ class JavaKafka:
         except BaseException:
             self.stop()
             raise
+
+    def start_node(self, node: int) -> None:
+        """Again, after its process has ended. Returns once it is in the metadata, not before."""
+        self._processes[node - 1] = self._launch(self._homes[node - 1])
+        wait_for_brokers(self.address, len(self._homes), self._cluster_id, self._raise_if_ended)
+
+    def kill_node(self, node: int) -> None:
+        """SIGKILL; returns when it is gone."""
+        self._processes[node - 1].kill()
+        self._processes[node - 1].wait()
 
     def stop(self) -> None:
         for process in self._processes:
@@ -57,11 +74,15 @@ class JavaKafka:
         voters = ",".join(f"{node}@{HOST}:{port}" for node, port in enumerate(controller_ports, 1))
         for node, home in enumerate(self._homes, 1):
             port, controller_port = ports[node - 1], controller_ports[node - 1]
+            listeners, told = [f"PLAINTEXT://{HOST}:{port}"], [f"PLAINTEXT://{HOST}:{port}"]
+            if self._advertised:
+                listeners.append(f"PROXIED://{HOST}:{self.listening[node - 1]}")
+                told.append(f"PROXIED://{HOST}:{self._advertised[node - 1]}")
             settings = broker_settings(len(self._homes)) | {
                 "node.id": str(node),
                 "controller.quorum.voters": voters,
-                "listeners": f"PLAINTEXT://{HOST}:{port},CONTROLLER://{HOST}:{controller_port}",
-                "advertised.listeners": f"PLAINTEXT://{HOST}:{port}",
+                "listeners": ",".join([*listeners, f"CONTROLLER://{HOST}:{controller_port}"]),
+                "advertised.listeners": ",".join(told),
                 "log.dirs": str(home / "records"),
             }
             home.mkdir()

@@ -3,7 +3,7 @@
 from __future__ import annotations
 
 import os
-from collections.abc import Callable, Mapping
+from collections.abc import Callable, Mapping, Sequence
 from types import TracebackType
 from typing import Self
 
@@ -26,14 +26,16 @@ class RealKafka:
     It is the one at the address in `CARTSTREAM_TEST_BROKER`; else one in Docker, if an engine answers and one node is
     enough; else `nodes` (1 to 3) KRaft nodes on this machine's Java. What it started it ends, records and all.
     Entering raises Missing, with every reason, if there is none to be had.
+
+    With `advertised` (see `JavaKafka`), a port for each node, there is a second way in through proxies, and it is always one on Java.
     """
 
-    def __init__(self, nodes: int = 1) -> None:
-        self._nodes = nodes
+    def __init__(self, nodes: int = 1, advertised: Sequence[int] = ()) -> None:
+        self._nodes, self._advertised = nodes, advertised
         self._source: KafkaSource | None = None
 
     def __enter__(self) -> Self:
-        self._source = _first_that_starts(_ways(self._nodes))
+        self._source = _first_that_starts(_ways(self._nodes, self._advertised))
         return self
 
     def __exit__(self, kind: type[BaseException] | None, error: BaseException | None, trace: TracebackType | None) -> None:
@@ -57,6 +59,19 @@ class RealKafka:
             raise Missing(f"Kafka at {self.address} is no process of this machine that may be signalled")
         return self.pids[0]
 
+    @property
+    def listening(self) -> list[int]:
+        """Where the way in through proxies begins, by node."""
+        return self._nodes_of_ours.listening
+
+    def kill_node(self, node: int) -> None:
+        """SIGKILL to one broker (from 1 on); returns when it is gone. Raises Missing where brokers are no processes of ours."""
+        self._nodes_of_ours.kill_node(node)
+
+    def start_node(self, node: int) -> None:
+        """Start a killed broker again; returns once it has joined the others."""
+        self._nodes_of_ours.start_node(node)
+
     def stop(self) -> None:
         """Stop every broker in good order; records stay."""
         self._running.stop()
@@ -74,17 +89,25 @@ class RealKafka:
             future.result(ADMIN_SECONDS)
 
     @property
+    def _nodes_of_ours(self) -> JavaKafka:
+        if not isinstance(self._running, JavaKafka):
+            raise Missing(f"Kafka at {self.address} is no process of this machine that may be killed")
+        return self._running
+
+    @property
     def _running(self) -> KafkaSource:
         if self._source is None:
             raise RuntimeError("a RealKafka runs only inside its `with` block")
         return self._source
 
 
-def _ways(nodes: int) -> list[Callable[[], KafkaSource]]:
+def _ways(nodes: int, advertised: Sequence[int]) -> list[Callable[[], KafkaSource]]:
     given = os.environ.get(ADDRESS_VARIABLE)
+    on_java = [lambda: JavaKafka(nodes, advertised)]
+    if advertised:
+        return [*on_java]
     if given:
         return [lambda: GivenKafka(given)]
-    on_java = [lambda: JavaKafka(nodes)]
     return [DockerKafka, *on_java] if nodes == 1 else [*on_java]
 
 
