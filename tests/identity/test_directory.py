@@ -12,7 +12,7 @@ from cartstream.errors import Unavailable
 from cartstream.events.read_model import contact_key, decode_contact
 from cartstream.events.records import Identifier
 from cartstream.identity.directory import Directory, MemoryDirectory
-from cartstream.identity.graph import Linked, LinkRequest
+from cartstream.identity.graph import EARLIER_KEPT, Linked, LinkRequest
 from cartstream.identity.redis_directory import RedisDirectory
 from cartstream.identity.state import anonymous_customer
 from cartstream.runtime.redis_store import connect
@@ -74,6 +74,24 @@ def test_a_link_told_again_gives_the_same_answer(directory: Directory, together:
     assert again == first[1:]
     assert again[0].merges
     assert again[0].customer is not None
+
+
+def test_an_earlier_link_told_again_says_what_was_true_then(directory: Directory) -> None:
+    """A batch in which somebody gives consent and takes it back, done again after a crash."""
+    requests = [request_of("d1", at, "u1", consent={"email": at != 9}) for at in (5, 9, 12)]
+    first = tell(directory, *requests)
+
+    assert tell(directory, *requests) == first
+    assert [linked.customer.consent for linked in first if linked.customer] == [{"email": True}, {"email": False}, {"email": True}]
+
+
+def test_of_very_many_changes_only_the_last_are_told_again(directory: Directory) -> None:
+    requests = [request_of("d1", at, "u1", consent={"email": at % 2 == 0}) for at in range(100)]
+    tell(directory, *requests)
+
+    told = [linked.customer is not None for linked in tell(directory, *requests)]
+
+    assert told == [False] * (len(requests) - EARLIER_KEPT - 1) + [True] * (EARLIER_KEPT + 1)
 
 
 def test_a_merge_told_again_after_the_survivor_was_merged_too_is_still_told(directory: Directory) -> None:

@@ -16,6 +16,7 @@ from cartstream.identity.identifiers import TYPES, strongest_first
 DEVICES_SHOWN = 1_000
 TELL_AGAIN = 30 * DAY
 """A customer who identifies is told of again after so long, so that no later service forgets the consent."""
+EARLIER_KEPT = 8
 CHANNEL_OF = {"email": "email", "phone": "sms", "push": "push"}
 
 
@@ -51,8 +52,22 @@ class Absorbed(msgspec.Struct, array_like=True):
     identifier_type: str
 
 
+class Told(msgspec.Struct, array_like=True):
+    """What the customer record said after an earlier event: all of it that anybody decides by."""
+
+    event_id: str
+    at: EventTime
+    consent: dict[str, bool]
+    channels: list[str]
+    timezone: str | None
+    locale: str | None
+
+
 class Node(msgspec.Struct, array_like=True):
-    """A customer in the graph. Sealed addresses are `contacts`; each value comes with the event time that set it."""
+    """A customer in the graph. Sealed addresses are `contacts`; each value comes with the event time that set it.
+
+    `earlier` is what was told before the last change: a batch that changes a customer twice may have to be done again.
+    """
 
     customer_id: str
     first_seen: EventTime
@@ -66,18 +81,21 @@ class Node(msgspec.Struct, array_like=True):
     changed_at: EventTime = 0
     changed_by: str = ""
     merged_into: str | None = None
+    earlier: list[Told] = []
 
-    def record(self) -> Customer:
+    def told(self) -> Told:
+        consent = {channel: said for channel, (said, _) in sorted(self.consent.items())}
+        channels = sorted({CHANNEL_OF[kind] for kind in self.contacts})
+        return Told(self.changed_by, self.changed_at, consent, channels, self.timezone, self.locale)
+
+    def record(self, event_id: str) -> Customer | None:
+        """The customer record as this event changed it, None if it did not (or too many have since)."""
+        told = self.told() if event_id == self.changed_by else next((told for told in self.earlier if told.event_id == event_id), None)
+        if told is None:
+            return None
+        identifiers, devices = sorted(self.identifiers), sorted(self.devices)[:DEVICES_SHOWN]
         return Customer(
-            self.customer_id,
-            self.changed_at,
-            {channel: said for channel, (said, _) in sorted(self.consent.items())},
-            self.timezone,
-            self.locale,
-            sorted({CHANNEL_OF[kind] for kind in self.contacts}),
-            sorted(self.identifiers),
-            sorted(self.devices)[:DEVICES_SHOWN],
-            self.merged_into,
+            self.customer_id, told.at, told.consent, told.timezone, told.locale, told.channels, identifiers, devices, self.merged_into
         )
 
 
@@ -120,19 +138,23 @@ def link(view: View, request: LinkRequest, sealed: dict[str, bytes]) -> Linked:
             candidates = together
         else:
             refused.append(identifier.type)
-    node = _merged(view, _owners(view, candidates, request, device), candidates, request)
+    owners = _owners(view, candidates, request, device)
+    before = {owner.customer_id: owner.told() for owner in owners}
+    node = _merged(view, owners, candidates, request)
     attached = _attach(view, node, candidates)
     stale = request.at - node.changed_at > TELL_AGAIN
     if _learn(view, node, request, sealed) or attached or stale:
         node.changed_at, node.changed_by = max(node.changed_at, request.at), request.event_id
         view.dirty_nodes.add(node.customer_id)
+    last = before.get(node.customer_id)
+    if last is not None and last.event_id not in ("", node.changed_by):
+        node.earlier = [*node.earlier, last][-EARLIER_KEPT:]
     merges = [
         Merge(gone.loser, node.customer_id, gone.at, gone.event_id, gone.identifier_type)
         for gone in node.absorbed
         if gone.event_id == request.event_id
     ]
-    record = node.record() if node.changed_by == request.event_id else None
-    return Linked(node.customer_id, device in candidates, merges, record, refused)
+    return Linked(node.customer_id, device in candidates, merges, node.record(request.event_id), refused)
 
 
 def _owners(view: View, candidates: list[Identifier], request: LinkRequest, device: Identifier) -> list[Node]:
