@@ -62,6 +62,8 @@ def judge(reference: Result, disturbed: Result, truth: Truth) -> Verdict:
     _compare_bytes(topics.IDENTIFIED, reference, disturbed, verdict)
     for topic in _COMPARED:
         _compare_records(topic, reference, disturbed, verdict)
+    for topic in map(topics.dead_letters, topics.ALL):
+        _compare_dead_letters(topic, reference, disturbed, verdict)
     commands = {command.command_id: command for command in _commands(disturbed)}
     verdict.commands = len(commands)
     _Messages(reference, disturbed, commands, truth, verdict).compare()
@@ -78,6 +80,12 @@ def _compare_bytes(topic: str, reference: Result, disturbed: Result, verdict: Ve
         verdict.note("lost", f"{topic} {(key or b'').decode()}", count)
     for (key, value), count in (after - before).items():
         verdict.note("duplicated" if (key, value) in before else "unexpected", f"{topic} {(key or b'').decode()}", count)
+
+
+def _compare_dead_letters(topic: str, reference: Result, disturbed: Result, verdict: Verdict) -> None:
+    before, after = (Counter((seen.key, seen.value) for seen in result.records.get(topic, ())) for result in (reference, disturbed))
+    verdict.note("lost", f"{topic}", (before - after).total())
+    verdict.note("unexpected", f"{topic}", (after - before).total())
 
 
 def _compare_records(topic: str, reference: Result, disturbed: Result, verdict: Verdict) -> None:
@@ -169,12 +177,12 @@ class _Messages:
             )
 
     def _held_back(self, command_id: str) -> bool:
-        """Whether in just one course the sender knew of something that the shopper truly did after the message was due."""
+        """Whether a sender knew of something that the shopper truly did after the message was due; of which, may differ, too."""
         stops = [
             end.status == "suppressed" and end.reason in _LAST_LOOK for ends in self._ends if (end := ends.get(command_id)) is not None
         ]
         command, to = self._commands.get(command_id), self._recipients.get(command_id)
-        return sum(stops) == 1 and command is not None and to is not None and self._truth.acted_after(to, command.at)
+        return any(stops) and command is not None and to is not None and self._truth.acted_after(to, command.at)
 
     def _repeated(self, channel: str, command: str, count: int) -> None:
         if channel == "push":
