@@ -196,3 +196,17 @@ def test_a_redis_that_is_not_there_is_unavailable(redis: Redis) -> None:
         for act in (lambda: store.open(0, 1), lambda: store.load(0, ["a"]), lambda: store.commit(0, batch(1)), lambda: store.sequence(0)):
             with pytest.raises(Unavailable, match=r"Redis \(toy\)"):
                 act()
+
+
+def test_what_redis_refuses_is_told_without_the_state_that_it_refused(redis: Redis) -> None:
+    store = RedisStore(redis, "t.", "toy", TTL_S)
+    redis.config_set("maxmemory", 1)
+    try:
+        with pytest.raises(Unavailable, match=r"^Redis \(toy\): OutOfMemoryError: command not allowed") as refused:
+            store.commit(0, batch(1, {"secret-customer": b"secret state"}))
+    finally:
+        redis.config_set("maxmemory", 0)
+
+    assert "secret" not in str(refused.value)
+    assert store.sequence(0) == (0, -1)
+    store.commit(0, batch(1, {"a": b"1"}))

@@ -21,6 +21,7 @@ from cartstream.events import read_model
 from cartstream.events.records import Identifier
 from cartstream.identity.directory import Seal
 from cartstream.identity.graph import Linked, LinkRequest, Node, View, identifier_name, link
+from cartstream.runtime.redis_errors import told
 
 CHUNK = 200
 MERGES_KEPT = 100_000
@@ -144,4 +145,4 @@ def contact_of(node: Node) -> read_model.Contact:
 
 
 def _unavailable(error: redis.RedisError) -> Unavailable:
-    return Unavailable(f"Redis (identity directory): {type(error).__name__}: {error}")
+    return Unavailable(f"Redis (identity directory): {told(error)}")

@@ -24,6 +24,7 @@ from redis.retry import Retry
 
 from cartstream.errors import ConfigError, Fenced, Unavailable
 from cartstream.runtime.redis_cluster import ClusterRedis
+from cartstream.runtime.redis_errors import told
 from cartstream.runtime.slots import ClusterUrl
 from cartstream.runtime.store import Batch, Checkpoint, Opened, Wire
 
@@ -143,7 +144,7 @@ class RedisStore:
         try:
             return act()
         except redis.RedisError as error:
-            raise Unavailable(f"Redis ({self._service}): {type(error).__name__}: {error}") from error
+            raise Unavailable(f"Redis ({self._service}): {told(error)}") from error
 
 
 def _stand(raw: Any) -> tuple[int, int]:

@@ -12,6 +12,7 @@ from redis.exceptions import RedisError
 from cartstream.errors import Unavailable
 from cartstream.runtime.health import Health
 from cartstream.runtime.log import logger
+from cartstream.runtime.redis_errors import told
 
 T = TypeVar("T")
 _LONGEST_S = 10.0
@@ -53,7 +54,7 @@ async def insist(thing: str, readiness: Readiness, call: Callable[[], Awaitable[
         try:
             answer = await call()
         except (RedisError, OSError, Unavailable) as error:
-            readiness.wrong(thing, f"{type(error).__name__}: {error}")
+            readiness.wrong(thing, told(error))
             await asyncio.sleep(wait * random.uniform(0.5, 1.0))
             wait = min(wait * 2, _LONGEST_S)
         else:
