@@ -31,7 +31,7 @@ class Form:
 
 @dataclass(frozen=True, slots=True)
 class Drill:
-    """`around` gives the surroundings of the disturbed course, if they are not the usual; the reference always has the usual ones.
+    """`around` makes the surroundings of the disturbed course out of the usual ones; the reference always has the usual ones.
 
     `env` and `static` are of the disturbed course's services. `broken` says what of the line breaks a promise besides the usual.
     """
@@ -41,7 +41,7 @@ class Drill:
     disturb: Disturb
     short: Form
     long: Form
-    around: Callable[[Path], AbstractContextManager[Surroundings]] | None = None
+    around: Callable[[Surroundings], AbstractContextManager[Surroundings]] | None = None
     env: Mapping[str, str] = field(default_factory=dict)
     static: bool = False
     services: Sequence[str] = SERVICES
@@ -62,7 +62,7 @@ class Drill:
         if self.around is None:
             with running(ground.surroundings, plan, out) as course:
                 return course.play(lambda course: said.update(self.disturb(course, form)))
-        with self.around(out) as surroundings, running(surroundings, plan, out) as course:
+        with self.around(ground.surroundings) as surroundings, running(surroundings, plan, out) as course:
             return course.play(lambda course: said.update(self.disturb(course, form)))
 
     def line(
