@@ -6,6 +6,7 @@ import asyncio
 import socket
 from collections.abc import AsyncIterator, Callable
 from contextlib import asynccontextmanager
+from pathlib import Path
 
 import pytest
 from aiohttp.resolver import ThreadedResolver
@@ -13,6 +14,7 @@ from aiohttp.resolver import ThreadedResolver
 from cartstream.embedded.child import free_port
 from cartstream.senders.http import HttpPool, Place, Unsent, request_head
 from cartstream.senders.http_line import Reply, Unanswered
+from tests.senders.certificate import make_certificate
 
 _REQUEST = b"POST / HTTP/1.1\r\nHost: x\r\nContent-Length: 2\r\n\r\nhi"
 
@@ -155,6 +157,28 @@ async def test_calls_at_the_same_time_have_connections_of_their_own_and_few_are_
         assert server.connections == 5
         await asyncio.gather(*(call() for _ in range(3)))
         assert server.connections == 6
+
+
+@pytest.mark.parametrize("trusted", [True, False])
+async def test_a_server_whose_certificate_is_not_trusted_gets_no_request(
+    trusted: bool, tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    made, server = make_certificate(tmp_path), Server(_SHORT)
+    if trusted:
+        monkeypatch.setenv("SSL_CERT_FILE", str(made.path))
+    listening = await asyncio.start_server(server.serve, "127.0.0.1", 0, ssl=made.server)
+    pool = HttpPool(ThreadedResolver(), 10, 5.0)
+    place = Place("localhost", listening.sockets[0].getsockname()[1], True)
+    if trusted:
+        assert [(await pool.call(place, _REQUEST)).body for _ in range(3)] == [b"ok"] * 3
+        assert server.connections == 1
+    else:
+        with pytest.raises(Unsent, match="SSLCertVerificationError"):
+            await pool.call(place, _REQUEST)
+    await pool.close()
+    listening.close()
+    await listening.wait_closed()
+    assert bool(server.requests) == trusted
 
 
 async def test_a_server_that_is_not_there_has_taken_nothing() -> None:

@@ -17,7 +17,7 @@ from cartstream.fakes.failures import Failures
 from cartstream.fakes.http import Api
 from cartstream.fakes.inbox import Inbox
 from cartstream.fakes.settings import FakesSettings
-from cartstream.fakes.smtp import MailHandler, mail_server
+from cartstream.fakes.smtp import MailServer
 from cartstream.runtime import log
 from cartstream.runtime.settings import load
 
@@ -71,8 +71,7 @@ async def serving(settings: FakesSettings) -> AsyncIterator[Fakes]:
     loop = asyncio.get_running_loop()
     inbox, failures = Inbox(settings.fakes_keep), Failures()
     api = Api(inbox, failures)
-    handler = MailHandler(inbox, failures)
-    mail = await loop.create_server(lambda: mail_server(handler), settings.fakes_host, settings.fakes_smtp_port)
+    mail = await loop.create_server(lambda: MailServer(inbox, failures), settings.fakes_host, settings.fakes_smtp_port)
     runner = web.ServerRunner(web.Server(api.answer, access_log=None), shutdown_timeout=1)
     await runner.setup()
     try:

@@ -44,7 +44,10 @@ class Place:
 
 
 class HttpPool:
-    """`most` bounds the connections that wait for work; those at work are as many as there are callers. One event loop."""
+    """`most` bounds the connections that wait for work; those at work are as many as there are callers. One event loop.
+
+    A call takes `timeout_s` at most, connecting included.
+    """
 
     def __init__(self, resolver: AbstractResolver, most: int, timeout_s: float) -> None:
         self._resolver, self._most, self._timeout_s = resolver, most, timeout_s
@@ -57,10 +60,12 @@ class HttpPool:
 
     async def call(self, place: Place, request: bytes) -> Reply:
         """One request, one whole answer. Raises Unsent and Unanswered. Redirects are answers."""
+        loop = asyncio.get_running_loop()
+        until = loop.time() + self._timeout_s
         line = self._idle_line(place) or await self._connected(place)
         self._busy.add(line)
         try:
-            return await line.ask(request, self._timeout_s)
+            return await line.ask(request, until - loop.time())
         finally:
             self._busy.discard(line)
             self._put_back(place, line)

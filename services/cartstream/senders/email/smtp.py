@@ -4,20 +4,15 @@ from __future__ import annotations
 
 import asyncio
 import ssl
-from dataclasses import dataclass
+from typing import cast
 
 import aiosmtplib
 
 from cartstream.senders.channel import Letter
 from cartstream.senders.email.mime import Mail, MailWriter
+from cartstream.senders.email.smtp_line import Broken, SmtpLine
 from cartstream.senders.outcomes import Answer, Outcome, smtp
 from cartstream.senders.settings import EmailSettings
-
-
-@dataclass(slots=True)
-class _Line:
-    client: aiosmtplib.SMTP
-    left: int
 
 
 class EmailChannel:
@@ -28,7 +23,7 @@ class EmailChannel:
     def __init__(self, settings: EmailSettings) -> None:
         self._settings = settings
         self._writer = MailWriter(settings)
-        self._idle: list[_Line] = []
+        self._idle: list[SmtpLine] = []
         self.at_least_once = bool(settings.email_idempotency_header)
         self.in_flight = settings.smtp_connections
         self.rate = settings.email_rate
@@ -38,7 +33,8 @@ class EmailChannel:
 
     async def close(self) -> None:
         idle, self._idle = self._idle, []
-        await asyncio.gather(*(self._hang_up(line) for line in idle))
+        for line in idle:
+            line.hang_up()
 
     def render(self, letter: Letter) -> Mail:
         return self._writer.write(letter)
@@ -47,20 +43,30 @@ class EmailChannel:
         return 1
 
     async def send(self, message: Mail) -> Answer:
-        line: _Line | None = None
+        loop = asyncio.get_running_loop()
+        until = loop.time() + self._settings.send_timeout_s
         try:
-            line = self._idle.pop() if self._idle else await self._connect()
-            answer = await self._say(line, message)
+            line = self._idle_line() or await self._connected()
         except aiosmtplib.SMTPResponseException as error:
-            answer = smtp(error.code, error.message)
-            line = await self._reset(line)
-        except (TimeoutError, OSError, aiosmtplib.SMTPException) as error:
-            answer = Answer(Outcome.TRANSIENT, type(error).__name__)
-        if line is not None:
-            await self._put_back(line)
-        return answer
+            return smtp(error.code, error.message)
+        except (OSError, aiosmtplib.SMTPException) as error:  # TimeoutError and TLS's are the first
+            return Answer(Outcome.TRANSIENT, type(error).__name__)
+        try:
+            reply = await line.send(self._writer.sender, message.recipient, message.content, until - loop.time())
+        except Broken as error:
+            return Answer(Outcome.AMBIGUOUS if error.written else Outcome.TRANSIENT, str(error))
+        finally:
+            self._put_back(line)
+        answer = smtp(reply.code, reply.text)
+        return Answer(Outcome.OK, answer.code, provider_id=reply.text[:200] or None) if answer.outcome is Outcome.OK else answer
 
-    async def _connect(self) -> _Line:
+    def _idle_line(self) -> SmtpLine | None:
+        while self._idle:
+            if (line := self._idle.pop()).usable:
+                return line
+        return None
+
+    async def _connected(self) -> SmtpLine:
         settings = self._settings
         client = aiosmtplib.SMTP(
             hostname=settings.smtp_host,
@@ -72,42 +78,27 @@ class EmailChannel:
             timeout=settings.send_timeout_s,
             tls_context=ssl.create_default_context() if settings.smtp_tls != "none" else None,
         )
-        await client.connect()
-        return _Line(client, settings.smtp_messages)
-
-    async def _say(self, line: _Line, message: Mail) -> Answer:
-        line.left -= 1
-        client = line.client
-        await client.mail(self._writer.sender)
-        await client.rcpt(message.recipient)
         try:
-            reply = await client.data(message.content)
-        except (aiosmtplib.SMTPServerDisconnected, TimeoutError) as error:
-            return Answer(Outcome.AMBIGUOUS, type(error).__name__)
-        answer = smtp(reply.code, reply.message)
-        return Answer(answer.outcome, answer.code, provider_id=reply.message[:200] or None)
+            async with asyncio.timeout(settings.send_timeout_s):
+                await client.connect()
+                await _greet(client)
+        except BaseException:
+            client.close()
+            raise
+        return SmtpLine(cast(asyncio.Transport, client.transport), client.supports_extension("pipelining"))
 
-    async def _reset(self, line: _Line | None) -> _Line | None:
-        """A refusal leaves the server in the middle of a transaction."""
-        if line is None:
-            return None
+    def _put_back(self, line: SmtpLine) -> None:
+        if line.asked or not line.usable:
+            line.abort()
+        elif line.carried >= self._settings.smtp_messages:
+            line.hang_up()
+        else:
+            self._idle.append(line)
+
+
+async def _greet(client: aiosmtplib.SMTP) -> None:
+    if client.is_ehlo_or_helo_needed:
         try:
-            await line.client.rset()
-        except (OSError, TimeoutError, aiosmtplib.SMTPException):
-            line.client.close()
-            return None
-        return line
-
-    async def _put_back(self, line: _Line) -> None:
-        if not line.client.is_connected:
-            return
-        if line.left <= 0:
-            await self._hang_up(line)
-            return
-        self._idle.append(line)
-
-    async def _hang_up(self, line: _Line) -> None:
-        try:
-            await line.client.quit()
-        except (OSError, TimeoutError, aiosmtplib.SMTPException):
-            line.client.close()
+            await client.ehlo()
+        except aiosmtplib.SMTPHeloError:
+            await client.helo()
