@@ -57,23 +57,20 @@ class Truth:
     """By recipient, as a provider names it."""
     deeds: dict[str, list[Deed]] = field(default_factory=lambda: defaultdict(list))
 
-    def bought_last(self, recipient: str, journey: str, due: EventTime) -> bool:
+    def bought_last(self, user: str, journey: str, due: EventTime) -> bool:
         """Whether the last thing before `due` that a message of the journey may be about was bought."""
         about = _OF_PRODUCTS if journey in ("browse_abandonment", "exit_intent") else _OF_CARTS
-        deeds = self._of(recipient)
+        deeds = self.deeds[user]
         before = deeds[: bisect_right(deeds, due, key=lambda deed: deed.at)]
         return next((deed.name == ORDER for deed in reversed(before) if deed.name in about), False)
 
-    def acted_after(self, recipient: str, due: EventTime) -> bool:
+    def acted_after(self, user: str, due: EventTime) -> bool:
         """Whether the shopper did something after `due` for which a sender that looks late must hold a message back."""
-        return any(deed.at > due and deed.name in _STOPS for deed in self._of(recipient))
+        return any(deed.at > due and deed.name in _STOPS for deed in self.deeds[user])
 
-    def orders_after(self, recipient: str, due: EventTime) -> list[str]:
+    def orders_after(self, user: str, due: EventTime) -> list[str]:
         """The message ids of the orders after `due`."""
-        return [deed.message_id for deed in self._of(recipient) if deed.at > due and deed.name == ORDER]
-
-    def _of(self, recipient: str) -> list[Deed]:
-        return self.deeds[self.user_of[recipient]] if recipient in self.user_of else []
+        return [deed.message_id for deed in self.deeds[user] if deed.at > due and deed.name == ORDER]
 
 
 ORDER = "Order Completed"

@@ -18,6 +18,7 @@ from dataclasses import dataclass, field
 from typing import Any
 
 import msgspec
+import orjson
 
 from cartstream.demo.truth import Message
 from cartstream.events import avro, topics
@@ -135,7 +136,7 @@ class _Messages:
             Counter((message.channel, message.to, message.command_id or "") for message in result.messages)
             for result in (reference, disturbed)
         ]
-        self._recipients = {command: to for sent in self._sent for _, to, command in sent}
+        self._users = _users(reference)
 
     def compare(self) -> None:
         self._compare_deliveries()
@@ -181,14 +182,20 @@ class _Messages:
         stops = [
             end.status == "suppressed" and end.reason in _LAST_LOOK for ends in self._ends if (end := ends.get(command_id)) is not None
         ]
-        command, to = self._commands.get(command_id), self._recipients.get(command_id)
-        return any(stops) and command is not None and to is not None and self._truth.acted_after(to, command.at)
+        command = self._commands.get(command_id)
+        return any(stops) and command is not None and self._truth.acted_after(self._users.get(command.customer_id, ""), command.at)
 
     def _repeated(self, channel: str, command: str, count: int) -> None:
         if channel == "push":
             self._verdict.allowed["push_replaced"] += count
         else:
             self._verdict.note("duplicated", f"{channel} message of {command}", count)
+
+
+def _users(result: Result) -> dict[str, str]:
+    """By customer, who it is: as the events say that identity gave to the customer."""
+    events = ((seen.key or b"", seen.value) for seen in result.records[topics.IDENTIFIED] if seen.value[:1] == b"{")
+    return {key.decode(): user for key, value in events if isinstance(user := orjson.loads(value).get("userId"), str)}
 
 
 def _judge_purchases(result: Result, commands: Mapping[str, Command], truth: Truth, verdict: Verdict) -> None:
@@ -201,14 +208,14 @@ def _judge_purchases(result: Result, commands: Mapping[str, Command], truth: Tru
 
 def _due_after_purchase(message: Message, command: Command, truth: Truth) -> bool:
     """When it became due the shopper had bought already."""
-    return truth.bought_last(message.to, command.journey, command.at)
+    return truth.bought_last(truth.user_of.get(message.to, ""), command.journey, command.at)
 
 
 def _sent_in_spite(message: Message, command: Command, truth: Truth, known_at: Mapping[str, int]) -> bool:
     """The shopper bought after it became due, and it went out though the purchase lay before the sender's eyes."""
     if command.guard == "none":
         return False
-    orders = [known_at[order] for order in truth.orders_after(message.to, command.at) if order in known_at]
+    orders = [known_at[order] for order in truth.orders_after(truth.user_of.get(message.to, ""), command.at) if order in known_at]
     return any(message.received_at > known + _LOOK_MS for known in orders)
 
 
