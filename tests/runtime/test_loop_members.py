@@ -4,12 +4,13 @@ from __future__ import annotations
 
 import threading
 from collections import Counter
-from collections.abc import Sequence
+from collections.abc import Mapping, Sequence
 from contextlib import ExitStack
 
 import pytest
 from redis import Redis
 
+from cartstream.errors import Fenced
 from cartstream.runtime.redis_store import RedisStore
 from cartstream.runtime.store import Batch, Checkpoint, Opened
 from tests.runtime.live import TTL_S, Place, running, until
@@ -97,9 +98,12 @@ class Hanging:
         return self._store.sequence(partition)
 
     def commit(self, partition: int, batch: Batch) -> None:
+        self._store.commit(partition, batch)
+
+    def commit_all(self, batches: Mapping[int, Batch]) -> dict[int, Fenced]:
         self.reached.set()
         assert self.go_on.wait(30)
-        self._store.commit(partition, batch)
+        return self._store.commit_all(batches)
 
 
 def test_a_zombies_write_is_refused_and_publishes_nothing(kafka: RealKafka, redis: Redis, redis_url: str, topic_prefix: str) -> None:

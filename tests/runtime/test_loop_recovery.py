@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import msgspec
 import pytest
 from confluent_kafka import TopicPartition
 from confluent_kafka.admin import AdminClient
@@ -76,6 +77,29 @@ def test_a_crash_between_redis_and_kafka_publishes_the_outbox_once(place: Place,
         assert loop.metric("recoveries_total", found="level") == 1
 
     assert place.said() == ["a:1", "b:1", "a:2", "a:3"]
+
+
+def test_what_was_only_passed_on_is_read_again_for_the_outbox(place: Place, redis: Redis) -> None:
+    passed = [Act("a", at=1_000, verbatim=True), Act("b", at=1_000, verbatim=True)]
+    place.put(passed[0], Act("a", at=1_000), passed[1])
+    batch = die_before_the_transaction(place, redis)
+    assert [wire.origin for wire in batch.outbox] == [0, -1, 2]
+    acts(place, "b")
+    work_off(place, 4)
+
+    assert place.said() == [msgspec.json.encode(passed[0]).decode(), "a:1", msgspec.json.encode(passed[1]).decode(), "b:1"]
+
+
+def test_an_outbox_whose_records_are_out_of_retention_halts_the_partition(place: Place, redis: Redis) -> None:
+    place.put(Act("a", at=1_000, verbatim=True), Act("a", at=1_000))
+    die_before_the_transaction(place, redis)
+    admin = AdminClient({"bootstrap.servers": place.kafka.address})
+    for future in admin.delete_records([TopicPartition(place.source, 0, 1)]).values():
+        future.result(30)
+
+    with running(place) as loop:
+        until(lambda: loop.metric("halted_partitions") == 1, "the halt")
+    assert place.said() == []
 
 
 def test_a_crash_in_the_middle_of_work_publishes_the_last_outbox_once(place: Place, redis: Redis) -> None:

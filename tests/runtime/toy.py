@@ -24,14 +24,16 @@ class Count(msgspec.Struct):
     fired: list[EventTime] = []
 
 
-class Act(msgspec.Struct):
-    """What a record says, as JSON. `fail` makes the stage raise, as a defect in a program would."""
+class Act(msgspec.Struct, omit_defaults=True):
+    """What a record says, as JSON. `fail` makes the stage raise, as a defect in a program would. `verbatim`: passed on as it came."""
 
     key: str
     at: EventTime = 0
     wake_at: EventTime | None = None
     fail: bool = False
     forget: bool = False
+    verbatim: bool = False
+    raw: bytes = b""
 
 
 def record(offset: int, act: Act | bytes, topic: str = "toys") -> Record:
@@ -65,7 +67,7 @@ class ToyStage:
     def key_of(self, event: Act) -> str:
         return event.key
 
-    def step(self, state: Count | None, event: Act, watermark: EventTime) -> Step[Count]:
+    def step(self, state: Count | None, event: Act, watermark: EventTime) -> Step[Count] | Output:
         if event.fail:
             raise ZeroDivisionError("a defect")
         if event.forget:
@@ -94,8 +96,16 @@ class FirstToyStage(ToyStage):
     def time_of(self, event: Act) -> EventTime:
         return event.at
 
-    def step(self, state: Count | None, event: Act, watermark: EventTime) -> Step[Count]:
+    def decode(self, record: Record) -> Act:
+        act = super().decode(record)
+        act.raw = record.value
+        return act
+
+    def step(self, state: Count | None, event: Act, watermark: EventTime) -> Step[Count] | Output:
+        if event.verbatim:
+            return Output(topics.IDENTIFIED, event.key, event.raw)
         step = super().step(state, event, watermark)
+        assert isinstance(step, Step)
         step.outputs = [Output(topics.IDENTIFIED, output.key, output.value) for output in step.outputs]
         return step
 

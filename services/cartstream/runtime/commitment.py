@@ -9,6 +9,7 @@ from __future__ import annotations
 import time
 from concurrent.futures import Future, ThreadPoolExecutor
 from dataclasses import dataclass, field
+from functools import partial
 from typing import Any
 
 from confluent_kafka import TopicPartition
@@ -97,37 +98,39 @@ class Commitment:
 
     def _carry(self, round: Round, group: Any) -> Round:
         started = time.perf_counter()
-        for number, batch in round.batches.items():
-            try:
-                if not self._write(number, batch):
-                    continue
-            except Fenced as error:
-                round.fenced[number] = error
-                continue
-            round.written[number] = batch
-            if batch.published:
-                continue
-            owned = round.owned[number]
-            owned.pending, owned.pending_offset = batch.outbox, batch.checkpoint.next_offset
+        self._store_all(round)
+        for number, batch in round.written.items():
+            if not batch.published:
+                owned = round.owned[number]
+                owned.pending, owned.pending_offset = batch.outbox, batch.checkpoint.next_offset
         stored = time.perf_counter()
         self._publish(round, group)
         round.redis_s, round.kafka_s = stored - started, time.perf_counter() - stored
         return round
 
-    def _write(self, number: int, batch: Batch) -> bool:
-        """True once the batch is in Redis, False when the service is stopping. An unclear answer is settled by the stored sequence.
-        Raises Fenced."""
-        ours = batch.checkpoint
+    def _store_all(self, round: Round) -> None:
+        """Until each batch is in Redis or refused, or the service is stopping. An unclear answer is settled by the stored sequence."""
+        left = dict(round.batches)
         delays = backoff()
-        while True:
+        while left:
             try:
-                self._store.commit(number, batch)
-                return True
+                round.fenced |= self._store.commit_all(left)
             except Unavailable as error:
                 if not self._patience.wait(error, next(delays)):
-                    return False
-                if self._patience.insist(lambda: self._store.sequence(number)) == (ours.sequence, ours.generation):
-                    return True
+                    return
+                done = self._patience.insist(partial(self._written, left))
+                if done is None:
+                    return
+            else:
+                done = [number for number in left if number not in round.fenced]
+                left = {number: left[number] for number in done}
+            for number in done:
+                round.written[number] = left.pop(number)
+
+    def _written(self, batches: dict[int, Batch]) -> list[int]:
+        """Those that Redis has after all."""
+        sequence = self._store.sequence
+        return [n for n, batch in batches.items() if sequence(n) == (batch.checkpoint.sequence, batch.checkpoint.generation)]
 
     def _publish(self, round: Round, group: Any) -> None:
         due = {

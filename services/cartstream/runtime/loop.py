@@ -23,6 +23,7 @@ from cartstream.runtime.patience import Patience, backoff
 from cartstream.runtime.progress import Progress
 from cartstream.runtime.publisher import Publisher
 from cartstream.runtime.settings import StageSettings
+from cartstream.runtime.source import SourceReader
 from cartstream.runtime.stage import Record, Stage
 from cartstream.runtime.store import Batch, StateStore
 from cartstream.runtime.takeover import Takeover
@@ -57,7 +58,8 @@ class StageLoop:
         self._publisher = Publisher(settings.brokers, settings.prefix, f"{group}.{member}", settings.transaction_timeout_ms / 1000)
         self._patience = Patience(health, progress, stop)
         self._commitment = Commitment(store, self._publisher, self._topic, self._patience)
-        self._takeover = Takeover(stage, self._topic, store, self._consumer, self._patience, progress)
+        source = SourceReader(settings.brokers, self._topic)
+        self._takeover = Takeover(stage, self._topic, store, self._consumer, source, self._patience, progress)
         self._owned: dict[int, Owned] = {}
         self._halted: dict[int, str] = {}
         self._failure: Exception | None = None

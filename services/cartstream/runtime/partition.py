@@ -122,11 +122,11 @@ class Partition(Generic[S]):
 
     def _decode(
         self, records: Iterable[Record], work: _Work[S], set_aside: frozenset[int]
-    ) -> tuple[list[tuple[int, str, Any]], list[Watermark]]:
+    ) -> tuple[list[tuple[Record, str, Any]], list[Watermark]]:
         stage, source = self.stage, self._source
         decode, key_of = stage.decode, stage.key_of
         header = self._layout.watermark_header
-        events: list[tuple[int, str, Any]] = []
+        events: list[tuple[Record, str, Any]] = []
         marks: list[Watermark] = []
         for record in records:
             try:
@@ -134,12 +134,12 @@ class Partition(Generic[S]):
                 if source is None and value[:1] == _AVRO and value[:5] == header:
                     mark = avro.codec().decode(value)
                     marks.append(mark)
-                    events.append((record.offset, "", mark))
+                    events.append((record, "", mark))
                     continue
                 if set_aside and record.offset in set_aside:
                     raise Refused(STEP_FAILED, "the program failed on this record: see the log, mend it, and replay it from here")
                 event = decode(record)
-                events.append((record.offset, key_of(event), event))
+                events.append((record, key_of(event), event))
             except Refused as refused:
                 self.tally.refused[refused.reason] = self.tally.refused.get(refused.reason, 0) + 1
                 work.outputs.append(dead_letter(stage.name, record, refused))
@@ -149,7 +149,7 @@ class Partition(Generic[S]):
             self.tally.newest = max(self.tally.newest, *map(source.time_of, [event for _, _, event in events]))
         return events, marks
 
-    def _load(self, events: list[tuple[int, str, Any]], marks: list[Watermark]) -> list[Entry[S] | None]:
+    def _load(self, events: list[tuple[Record, str, Any]], marks: list[Watermark]) -> list[Entry[S] | None]:
         """The entry of each event, None for a watermark's. Loads what is not here, also for the wake-ups that `marks` bring."""
         cache = self._cache
         entries: list[Entry[S] | None] = []
@@ -183,23 +183,25 @@ class Partition(Generic[S]):
                 entry.state = decode(raw)
             entry.armed = armed(entry.key)
 
-    def _run(self, events: list[tuple[int, str, Any]], entries: list[Entry[S] | None], work: _Work[S]) -> None:
+    def _run(self, events: list[tuple[Record, str, Any]], entries: list[Entry[S] | None], work: _Work[S]) -> None:
         apply, keep, passed_on = self.stage.step, self._keep, work.outputs.append
-        offset = -1
+        record = None
         try:
-            for (offset, _, event), entry in zip(events, entries, strict=True):  # noqa: B007 (the except tells of it)
+            for (record, _, event), entry in zip(events, entries, strict=True):
                 if entry is None:
                     self._advance(event, work)
                     continue
                 step = apply(entry.state, event, work.watermark)
                 if isinstance(step, Output):
+                    if step.value is record.value:
+                        step.origin = record.offset
                     passed_on(step)
                 else:
                     keep(entry, step, work)
         except WakeFailed:
             raise
         except Exception as error:
-            raise StepFailed(offset, error) from error
+            raise StepFailed(record.offset if record else -1, error) from error
 
     def _advance(self, mark: Watermark, work: _Work[S]) -> None:
         self.tally.count("control")

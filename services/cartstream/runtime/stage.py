@@ -40,6 +40,7 @@ class Output(msgspec.Struct, array_like=True, gc=False):
     value: msgspec.Struct | bytes
     partition: int = -1
     headers: dict[str, str] | None = None
+    origin: int = -1
 
 
 class Step(msgspec.Struct, Generic[S], gc=False):

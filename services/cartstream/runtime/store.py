@@ -2,8 +2,8 @@
 
 from __future__ import annotations
 
-from collections.abc import Sequence
-from typing import Protocol
+from collections.abc import Mapping, Sequence
+from typing import Any, Protocol
 
 import msgspec
 
@@ -13,23 +13,29 @@ from cartstream.runtime.tally import Tally
 
 
 class Checkpoint(msgspec.Struct, array_like=True):
-    """How far a partition is. `sequence` counts its writes; `generation` is the owner's, from the consumer group."""
+    """How far a partition is. `sequence` counts its writes; `generation` is the owner's, from the consumer group; `era` is the store's."""
 
     sequence: int = 0
     generation: int = -1
     next_offset: int = -1
     sources: dict[str, EventTime] = {}
     expected: dict[str, int] = {}
+    era: int = 0
 
 
 class Wire(msgspec.Struct, array_like=True, gc=False):
-    """An output, encoded: as it goes to Kafka and into the outbox."""
+    """An output, encoded: as it goes to Kafka and into the outbox.
+
+    `origin` is the offset of the record whose bytes it passes on as they came, -1 for any other. What the outbox keeps of such
+    a one has no value: whoever publishes it after a crash reads the record again (see `takeover.py`).
+    """
 
     topic: str
     key: str | None
     value: bytes
     partition: int = -1
     headers: dict[str, str] | None = None
+    origin: int = -1
 
 
 class Batch(msgspec.Struct):
@@ -43,6 +49,11 @@ class Batch(msgspec.Struct):
     tally: Tally = msgspec.field(default_factory=Tally)
     published: bool = False
     """Done again after Redis lost it: Kafka has the outputs, and a later offset."""
+
+
+def packed(outbox: list[Wire]) -> list[Any]:
+    """As an outbox keeps it: without the bytes that the source has."""
+    return [(wire.topic, wire.key, b"", -1, None, wire.origin) if wire.origin >= 0 else wire for wire in outbox]
 
 
 class Opened(msgspec.Struct):
@@ -65,6 +76,10 @@ class StateStore(Protocol):
     def commit(self, partition: int, batch: Batch) -> None:
         """All or nothing; the stored sequence must be one less than the batch's. Raises Fenced, Unavailable (nothing known: ask
         `sequence`)."""
+
+    def commit_all(self, batches: Mapping[int, Batch]) -> dict[int, Fenced]:
+        """`commit` for several partitions in few round trips. Gives those refused; the others are written. Raises Unavailable: nothing
+        is known of any."""
 
     def sequence(self, partition: int) -> tuple[int, int]:
         """The stored (sequence, generation), to decide about a write that gave no clear answer. Raises Unavailable."""
@@ -107,6 +122,15 @@ class MemoryStore:
         _apply(self._wakes.setdefault(partition, {}), batch.wakes)
         self.read_models.setdefault(partition, {}).update(batch.read_models)
         self._outboxes[partition] = batch.outbox
+
+    def commit_all(self, batches: Mapping[int, Batch]) -> dict[int, Fenced]:
+        refused = {}
+        for number, batch in batches.items():
+            try:
+                self.commit(number, batch)
+            except Fenced as error:
+                refused[number] = error
+        return refused
 
     def sequence(self, partition: int) -> tuple[int, int]:
         found = self._checkpoints.get(partition)

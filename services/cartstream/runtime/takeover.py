@@ -22,18 +22,29 @@ from cartstream.runtime.log import logger
 from cartstream.runtime.partition import Layout, Partition
 from cartstream.runtime.patience import Patience
 from cartstream.runtime.progress import Progress
+from cartstream.runtime.source import SourceReader
 from cartstream.runtime.stage import Stage
-from cartstream.runtime.store import Opened, StateStore
+from cartstream.runtime.store import Opened, StateStore, Wire
 
 
 class Takeover:
     """For one stage and its topic. `layout` may be set until the first partition is taken."""
 
-    def __init__(self, stage: Stage[Any], topic: str, store: StateStore, consumer: Any, patience: Patience, progress: Progress) -> None:
+    def __init__(
+        self,
+        stage: Stage[Any],
+        topic: str,
+        store: StateStore,
+        consumer: Any,
+        source: SourceReader,
+        patience: Patience,
+        progress: Progress,
+    ) -> None:
         self._stage = stage
         self._topic = topic
         self._store = store
         self._consumer = consumer
+        self._source = source
         self._patience = patience
         self._progress = progress
         self.layout: Layout | None = None
@@ -55,10 +66,23 @@ class Takeover:
         if found == "redis_behind":
             logger().error("Redis lost its tail: doing the work again", partition=number, redis=stored, kafka=committed)
         self._progress.recovered(found)
-        pending, offset = (opened.outbox, stored) if found == "outbox_published" else ([], NOTHING)
+        pending, offset = (self._whole(number, opened.outbox), stored) if found == "outbox_published" else ([], NOTHING)
         published = committed if found == "redis_behind" else NOTHING
         owned = Owned(self._partition(number, opened, generation), stored, pending, offset, published, read_at=time.monotonic())
         return owned, stored if stored >= 0 else OFFSET_BEGINNING
+
+    def _whole(self, number: int, outbox: list[Wire]) -> list[Wire]:
+        """An outbox says of records passed on as they came only where they are: they are read again. Raises PartitionHalted."""
+        origins = [wire.origin for wire in outbox if wire.origin >= 0]
+        if not origins:
+            return outbox
+        values = self._patience.insist(lambda: self._source.values(number, min(origins), max(origins)))
+        if values is None:
+            raise PartitionHalted("stopping")
+        for wire in outbox:
+            if wire.origin >= 0:
+                wire.value = values[wire.origin]
+        return outbox
 
     def again(self, number: int, generation: int) -> Partition[Any] | None:
         """The partition as Redis has it now; None when the service is stopping. Raises Fenced."""
