@@ -12,7 +12,7 @@ import pytest
 from aiohttp.resolver import ThreadedResolver
 
 from cartstream.embedded.child import free_port
-from cartstream.senders.http import HttpPool, Place, Unsent, request_head
+from cartstream.senders.http import HttpPool, Place, Unsent, header_lines
 from cartstream.senders.http_line import Reply, Unanswered
 from tests.senders.certificate import make_certificate
 
@@ -199,13 +199,16 @@ async def test_a_server_that_does_not_take_the_connection_has_taken_nothing() ->
         await pool.close()
 
 
-def test_a_head_names_the_host_as_a_browser_would() -> None:
-    assert request_head(Place("a.example", 443, True), "/x", {"A": "b"}) == b"POST /x HTTP/1.1\r\nHost: a.example\r\nA: b\r\n"
-    assert b"Host: a.example:8080\r\n" in request_head(Place("a.example", 8080, False), "/", {})
-    assert b"Host: [::1]:8080\r\n" in request_head(Place("::1", 8080, False), "/", {})
+def test_a_place_is_named_as_a_browser_would() -> None:
+    places = [Place("a.example", 443, True), Place("a.example", 80, False), Place("a.example", 8080, False), Place("::1", 8080, True)]
+    assert [place.netloc for place in places] == ["a.example", "a.example", "a.example:8080", "[::1]:8080"]
 
 
-@pytest.mark.parametrize(("target", "value"), [("/a b", "c"), ("/a\r\nX: y", "c"), ("/", "c\r\nX: y"), ("/", "c\x00"), ("/", "é")])
-def test_nothing_breaks_out_of_a_heads_line(target: str, value: str) -> None:
+def test_headers_are_lines() -> None:
+    assert header_lines({"Host": "a.example", "A": "b"}) == b"Host: a.example\r\nA: b\r\n"
+
+
+@pytest.mark.parametrize(("name", "value"), [("A\r\nB", "c"), ("A", "c\r\nX: y"), ("A", "c\x00"), ("A", "é")])
+def test_nothing_breaks_out_of_a_headers_line(name: str, value: str) -> None:
     with pytest.raises(ValueError, match="printable"):
-        request_head(Place("a.example", 80, False), target, {"A": value})
+        header_lines({name: value})

@@ -130,11 +130,11 @@ class HttpPool:
         return found
 
 
-def request_head(place: Place, target: str, headers: Mapping[str, str]) -> bytes:
-    """Of a POST, up to where `Content-Length` and the rest follow. Raises ValueError for what would break out of its line."""
-    lines = [f"POST {target} HTTP/1.1", f"Host: {place.netloc}", *(f"{name}: {value}" for name, value in headers.items())]
-    if any(not line.isascii() or not line.isprintable() for line in lines) or " " in target:
-        raise ValueError("a request's target and headers are printable ASCII")
+def header_lines(headers: Mapping[str, str]) -> bytes:
+    """Each with its line end. Raises ValueError for what would break out of its line."""
+    lines = [f"{name}: {value}" for name, value in headers.items()]
+    if any(not line.isascii() or not line.isprintable() for line in lines):
+        raise ValueError("headers are printable ASCII")
     return "".join(f"{line}\r\n" for line in lines).encode()
 
 

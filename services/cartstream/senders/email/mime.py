@@ -5,7 +5,7 @@ Bodies are base64, so nothing in them can end a part or a line; headers take no 
 
 from __future__ import annotations
 
-import base64
+import binascii
 import email.header
 import time
 from collections import deque
@@ -124,7 +124,9 @@ def _encoded(text: str) -> str:
 
 
 def _base64(text: str) -> bytes:
-    return base64.encodebytes(text.replace("\n", "\r\n").encode()).replace(b"\n", b"\r\n")
+    """In lines of 76 characters."""
+    whole = binascii.b2a_base64(text.replace("\n", "\r\n").encode(), newline=False)
+    return b"\r\n".join([whole[at : at + 76] for at in range(0, len(whole), 76)])
 
 
 _dates: deque[tuple[int, str]] = deque(maxlen=1)

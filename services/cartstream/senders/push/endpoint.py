@@ -70,7 +70,10 @@ def _split(endpoint: str) -> tuple[str, str]:
     if plain is not None:
         return plain[1], plain[2]
     url = URL(endpoint)
-    return str(url.with_path("/")), url.raw_path_qs
+    base, target = str(url.with_path("/")), url.raw_path_qs
+    if not target.isascii() or not target.isprintable() or " " in target:
+        raise ValueError("not quoted")
+    return base, target
 
 
 @lru_cache(maxsize=1_000)

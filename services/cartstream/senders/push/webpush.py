@@ -13,16 +13,17 @@ from aiohttp.resolver import DefaultResolver
 from cartstream.errors import Refused
 from cartstream.events.records import Command
 from cartstream.senders.channel import Letter
-from cartstream.senders.http import HttpPool, Unsent, request_head
+from cartstream.senders.http import HttpPool, Unsent, header_lines
 from cartstream.senders.http_line import Unanswered
 from cartstream.senders.outcomes import Answer, Outcome, retry_after, webpush
 from cartstream.senders.push.encryption import encrypt
-from cartstream.senders.push.endpoint import Origin, PublicResolver, Subscription, subscription
+from cartstream.senders.push.endpoint import Origin, PublicResolver, subscription
 from cartstream.senders.push.vapid import Vapid
 from cartstream.senders.settings import PushSettings
 from cartstream.senders.templates import Templates, one_line, split_title
 
 _MOST_BYTES = 3_900
+_ORIGINS = 1_000
 
 
 @dataclass(frozen=True, slots=True)
@@ -43,6 +44,7 @@ class PushChannel:
         self._vapid = Vapid(settings.vapid_private_key.get_secret_value(), settings.vapid_subject)
         self._pool: HttpPool | None = None
         self._accepted_origins: set[str] = set()
+        self._headers: dict[str, tuple[str, bytes]] = {}
         self.in_flight = settings.push_in_flight
         self.rate = settings.push_rate
 
@@ -60,25 +62,37 @@ class PushChannel:
     def render(self, letter: Letter) -> Push:
         """Raises Refused (`bad_address`, `unsafe_endpoint`, `too_long`, or a template's)."""
         target = subscription(letter.address, self._settings.push_allow_http, self._settings.push_allow_private)
-        payload = self._payload(letter)
+        topic = topic_of(letter.customer_id, letter.command)
+        payload = self._payload(letter, topic)
         if len(payload) > _MOST_BYTES:
             raise Refused("too_long", f"template {letter.command.template!r} makes {len(payload)} bytes, push services take {_MOST_BYTES}")
         try:
             body = encrypt(payload, target.p256dh, target.auth)
         except ValueError as error:
             raise Refused("bad_address", "the contact's push key is not a point of P-256") from error
-        return Push(target.origin, self._head(letter, target, len(body)) + body)
+        urgency = "high" if letter.command.journey == "exit_intent" else "normal"
+        head = f"POST {target.target} HTTP/1.1\r\nTTL: {max(letter.ttl_s, 1)}\r\nUrgency: {urgency}\r\nTopic: {topic}\r\n"
+        return Push(
+            target.origin, b"%s%sContent-Length: %d\r\n\r\n%s" % (head.encode("ascii"), self._constant(target.origin), len(body), body)
+        )
 
-    def _head(self, letter: Letter, target: Subscription, length: int) -> bytes:
-        headers = {
-            "Authorization": self._vapid.header(target.origin.name),
-            "Content-Encoding": "aes128gcm",
-            "Content-Type": "application/octet-stream",
-            "TTL": str(max(letter.ttl_s, 1)),
-            "Urgency": "high" if letter.command.journey == "exit_intent" else "normal",
-            "Topic": topic_of(letter.customer_id, letter.command),
-        }
-        return request_head(target.origin.place, target.target, headers) + b"Content-Length: %d\r\n\r\n" % length
+    def _constant(self, origin: Origin) -> bytes:
+        """The headers that all messages to a push service share, for as long as the token is good."""
+        token = self._vapid.header(origin.name)
+        made_with, headers = self._headers.get(origin.name, ("", b""))
+        if made_with != token:
+            headers = header_lines(
+                {
+                    "Host": origin.place.netloc,
+                    "Authorization": token,
+                    "Content-Encoding": "aes128gcm",
+                    "Content-Type": "application/octet-stream",
+                }
+            )
+            if len(self._headers) >= _ORIGINS:
+                self._headers.clear()
+            self._headers[origin.name] = token, headers
+        return headers
 
     def cost(self, message: Push) -> int:
         return 1
@@ -101,7 +115,7 @@ class PushChannel:
             return Answer(Outcome.RECIPIENT_DEAD, answer.code)
         return answer
 
-    def _payload(self, letter: Letter) -> bytes:
+    def _payload(self, letter: Letter, topic: str) -> bytes:
         command, settings = letter.command, self._settings
         title, body = split_title(self._templates.fill(letter, "txt"))
         payload: dict[str, Any] = {
@@ -111,7 +125,7 @@ class PushChannel:
             "title": title,
             "body": one_line(body),
             "url": settings.shop_url + (settings.cart_path if command.cart else ""),
-            "tag": topic_of(letter.customer_id, command),
+            "tag": topic,
         }
         return orjson.dumps(payload)
 

@@ -12,14 +12,19 @@ _SINGLE_SEPTETS, _PART_SEPTETS = 160, 153
 _SINGLE_UNITS, _PART_UNITS = 70, 67
 
 
+_GSM7 = _BASIC | _EXTENDED
+
+
 def is_gsm7(text: str) -> bool:
     """One other character makes the whole message UCS-2."""
-    return all(character in _BASIC or character in _EXTENDED for character in text)
+    return _GSM7.issuperset(text)
 
 
 def segments(text: str) -> int:
     """Segments of the message. A two-unit character (an escape pair, a surrogate pair) is never cut in half."""
     if is_gsm7(text):
+        if len(text) <= _SINGLE_SEPTETS and _EXTENDED.isdisjoint(text):
+            return 1
         return _count((2 if character in _EXTENDED else 1 for character in text), _SINGLE_SEPTETS, _PART_SEPTETS)
     return _count((2 if ord(character) > 0xFFFF else 1 for character in text), _SINGLE_UNITS, _PART_UNITS)
 
