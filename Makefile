@@ -8,7 +8,7 @@ READY := .venv/.ready
 .PHONY: help setup demo test check bench drill secrets lock clean
 
 help:  ## list the targets
-	@sed -nE 's/^([a-z]+):.*## (.*)/  make \1\t\2/p' $(MAKEFILE_LIST) | expand -t 16
+	@sed -nE 's/^([a-z-]+):.*## (.*)/  make \1\t\2/p' $(MAKEFILE_LIST) | expand -t 16
 
 setup: $(READY)  ## make .venv with the locked dependencies and cartstream itself
 
@@ -30,6 +30,9 @@ bench: $(READY)  ## benchmarks, one JSON line each: [NAMES="sessions identity"]
 
 drill: $(READY)  ## faults on a real Kafka and Redis, one JSON line: NAME=kill [SEED=7] [ARGS=--short]; without NAME all are listed
 	$(BIN)/python -m tests.drills $(NAME) $(if $(SEED),--seed "$(SEED)") $(ARGS)
+
+bench-peers: $(READY)  ## the sessions job on other engines beside cartstream's own: [NAMES="kafka-streams quix"] [EVENTS=4000000]
+	$(BIN)/python -m tests.bench.peers $(if $(EVENTS),--events $(EVENTS)) $(if $(CUSTOMERS),--customers $(CUSTOMERS)) $(NAMES)
 
 secrets: deploy/secrets.env  ## fresh keys for docker compose, in a file that git ignores
 
