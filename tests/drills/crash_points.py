@@ -5,41 +5,106 @@
 
 from __future__ import annotations
 
-import functools
 import importlib
 import inspect
 import os
 import signal
+import sys
 from collections.abc import Callable
 from dataclasses import dataclass
 from typing import Any
 
-_RUNTIME, _SENDERS = "cartstream.runtime", "cartstream.senders"
+_STORE = ("cartstream.runtime.redis_store", "RedisStore")
+_PUBLISHER = ("cartstream.runtime.publisher", "Publisher")
+_PRODUCER = ("cartstream.runtime.publisher", "Producer")
+_DIRECTORY = ("cartstream.identity.redis_directory", "RedisDirectory")
+_LEDGER = ("cartstream.senders.ledger", "Ledger")
+_SENDER = ("cartstream.senders.publisher", "Publisher")
+_CHANNELS = {
+    "email": ("cartstream.senders.email.smtp", "EmailChannel"),
+    "sms": ("cartstream.senders.sms.twilio", "SmsChannel"),
+    "push": ("cartstream.senders.push.webpush", "PushChannel"),
+}
 
 
 @dataclass(frozen=True, slots=True)
 class Point:
-    """Before or after `module.owner.method`, when its arguments are of that kind."""
+    """Before or after a method of a class of a module, at the calls that `only` picks. `nth` is which of them usually kills."""
 
-    module: str
-    owner: str
+    place: tuple[str, str]
     method: str
     after: bool
+    nth: int = 1
     only: Callable[..., bool] = lambda *args, **more: True
 
 
-STAGE_POINTS: dict[str, Point] = {}
-SENDER_POINTS: dict[str, Point] = {}
+def _puts(state: str) -> Callable[..., bool]:
+    return lambda ledger, swap, *args, **more: swap.entry.state == state
+
+
+STAGE_POINTS = {
+    "redis-write-before": Point(_STORE, "commit_all", False, 5),
+    "redis-write-after": Point(_STORE, "commit_all", True, 5),
+    "produce-before": Point(_PRODUCER, "produce", False, 20),
+    "produce-after": Point(_PRODUCER, "produce", True, 20),
+    "send-offsets-before": Point(_PRODUCER, "send_offsets_to_transaction", False, 5),
+    "send-offsets-after": Point(_PRODUCER, "send_offsets_to_transaction", True, 5),
+    "commit-before": Point(_PRODUCER, "commit_transaction", False, 5),
+    "commit-after": Point(_PRODUCER, "commit_transaction", True, 5),
+}
+IDENTITY_POINTS = {
+    "directory-write-before": Point(_DIRECTORY, "link", False, 2),
+    "directory-write-after": Point(_DIRECTORY, "link", True, 2),
+}
+RECOVERY_POINTS = {
+    "recovery-opened": Point(_STORE, "open", True, 1),
+    "recovery-publishing": Point(_PUBLISHER, "publish", False, 1),
+    "recovery-published": Point(_PUBLISHER, "publish", True, 1),
+}
+"""In the first steps of a process whose predecessor died after its Redis write: one after the other."""
+SENDER_POINTS = {
+    "intent-before": Point(_LEDGER, "swap", False, 1, _puts("intent")),
+    "intent-after": Point(_LEDGER, "swap", True, 1, _puts("intent")),
+    "outcome-before": Point(_LEDGER, "swap", False, 1, _puts("final")),
+    "outcome-after": Point(_LEDGER, "swap", True, 1, _puts("final")),
+    "offsets-before": Point(_SENDER, "publish", False, 1),
+    "offsets-after": Point(_SENDER, "publish", True, 1),
+}
+CALL_POINTS = {f"call-after-{channel}": Point(place, "send", True, 1) for channel, place in _CHANNELS.items()}
+_ALL = STAGE_POINTS | IDENTITY_POINTS | RECOVERY_POINTS | SENDER_POINTS | CALL_POINTS
+
+
+def points_of(service: str) -> list[str]:
+    """The points at which a service can be killed, but for those of recovery."""
+    if service in _CHANNELS:
+        return [*SENDER_POINTS, f"call-after-{service}"]
+    return [*STAGE_POINTS, *(IDENTITY_POINTS if service == "identity" else ())]
+
+
+def armed(name: str) -> tuple[str, int]:
+    """For `Fleet.start`."""
+    return name, _ALL[name].nth
 
 
 def arm(name: str, nth: int) -> None:
     """SIGKILL this process when it comes to the point the `nth` time. Raises LookupError."""
-    point = (STAGE_POINTS | SENDER_POINTS)[name]
-    owner = getattr(importlib.import_module(point.module), point.owner)
-    original = inspect.getattr_static(owner, point.method, None)
+    point = _ALL[name]
+    module, owner_name = importlib.import_module(point.place[0]), point.place[1]
+    owner: Any = getattr(module, owner_name, None)
+    original = getattr(owner, point.method, None)
     if not callable(original):
-        raise LookupError(f"{point.module}.{point.owner}.{point.method} is gone: mend tests/drills/crash_points.py")
-    setattr(owner, point.method, _killing(original, point, nth))
+        raise LookupError(f"{'.'.join(point.place)}.{point.method} is gone: mend tests/drills/crash_points.py")
+    # A subclass in place of the class: what comes from C does not let its methods be set.
+    _replace(owner, type(owner_name, (owner,), {point.method: _killing(original, point, nth)}))
+
+
+def _replace(owner: object, wrapped: object) -> None:
+    """Wherever in the product the class was imported by name; other users of a library's class keep theirs."""
+    for name, module in list(sys.modules.items()):
+        if name.startswith("cartstream."):
+            for attribute, value in list(vars(module).items()):
+                if value is owner:
+                    setattr(module, attribute, wrapped)
 
 
 def _killing(original: Callable[..., Any], point: Point, nth: int) -> Callable[..., Any]:
@@ -53,7 +118,6 @@ def _killing(original: Callable[..., Any], point: Point, nth: int) -> Callable[.
 
     if inspect.iscoroutinefunction(original):
 
-        @functools.wraps(original)
         async def wrapped_async(*args: Any, **more: Any) -> Any:
             if not point.after:
                 come(args, more)
@@ -64,7 +128,6 @@ def _killing(original: Callable[..., Any], point: Point, nth: int) -> Callable[.
 
         return wrapped_async
 
-    @functools.wraps(original)
     def wrapped(*args: Any, **more: Any) -> Any:
         if not point.after:
             come(args, more)

@@ -18,14 +18,14 @@ _LONGEST_NAP_S = 0.02
 class Feed(threading.Thread):
     """Sends `clicks` within `seconds`, then ends. `ends` has the offset behind the last acknowledged record of each partition.
 
-    It may be held at a moment of event time, and let go on. `wait_share` and `wait_held` are for the drill's thread.
+    It may be held at a moment of event time, and let go on; `stretch` 2 halves its pace from now on. `wait_share` and `wait_held` are
+    for the drill's thread.
     """
 
     def __init__(self, brokers: str, topic: str, clicks: Sequence[Click], seconds: float) -> None:
         super().__init__(name="feed", daemon=True)
         self._clicks, self._topic, self._brokers = clicks, topic, brokers
-        self._begin = clicks[0].at
-        self._per_ms = seconds / max(1, clicks[-1].at - self._begin)
+        self._per_ms = seconds / max(1, clicks[-1].at - clicks[0].at)
         self._producer: Producer | None = Producer(
             {
                 "bootstrap.servers": brokers,
@@ -39,7 +39,7 @@ class Feed(threading.Thread):
         )
         self._hold_at: EventTime | None = None
         self._changed = threading.Condition()
-        self._held_s = 0.0
+        self.stretch = 1.0
         self._failed: str | None = None
         self.sent = 0
         self.held = False
@@ -78,10 +78,11 @@ class Feed(threading.Thread):
     def run(self) -> None:
         producer, self._producer = self._producer, None  # taken along, so that it ends with the feed
         assert producer is not None
-        started = time.monotonic()
+        before, moment = self._clicks[0].at, time.monotonic()
         for click in self._clicks:
-            self._wait_while_held(click.at, producer)
-            moment = started + self._held_s + (click.at - self._begin) * self._per_ms
+            moment += self._wait_while_held(click.at, producer)
+            moment += (click.at - before) * self._per_ms * self.stretch
+            before = click.at
             while (left := moment - time.monotonic()) > 0:
                 producer.poll(0)
                 time.sleep(min(left, _LONGEST_NAP_S))
@@ -105,16 +106,17 @@ class Feed(threading.Thread):
         """Raises AssertionError if a record did not get through."""
         assert self._failed is None, f"the feed's records do not reach the broker: {self._failed}"
 
-    def _wait_while_held(self, at: EventTime, producer: Producer) -> None:
+    def _wait_while_held(self, at: EventTime, producer: Producer) -> float:
+        """Gives the seconds that it took."""
         if self._hold_at is None or at <= self._hold_at:
-            return
+            return 0.0
         began = time.monotonic()
         self._flush(producer)
         with self._changed:
             while self._hold_at is not None and at > self._hold_at:
                 self.held = True
                 self._changed.wait(1.0)
-        self._held_s += time.monotonic() - began
+        return time.monotonic() - began
 
     def _flush(self, producer: Producer) -> None:
         left = producer.flush(_FLUSH_S)
