@@ -50,7 +50,7 @@ class Ground:
 @contextmanager
 def ground() -> Iterator[Ground]:
     """Kafka and a Redis with AOF everysec, for as long as the block."""
-    with RealKafka() as kafka, EmbeddedRedis(append_only=True) as redis:
+    with RealKafka(long_lived=True) as kafka, EmbeddedRedis(append_only=True) as redis:
         yield Ground(kafka.address, redis.url, kafka.pid, redis.pid)
 
 

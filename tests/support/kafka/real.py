@@ -27,15 +27,15 @@ class RealKafka:
     enough; else `nodes` (1 to 3) KRaft nodes on this machine's Java. What it started it ends, records and all.
     Entering raises Missing, with every reason, if there is none to be had.
 
-    With `advertised` (see `JavaKafka`), a port for each node, there is a second way in through proxies, and it is always one on Java.
+    `long_lived` as in `JavaKafka`. With `advertised` (see there), a port for each node, there is a second way in through proxies, and it is always one on Java.
     """
 
-    def __init__(self, nodes: int = 1, advertised: Sequence[int] = ()) -> None:
-        self._nodes, self._advertised = nodes, advertised
+    def __init__(self, nodes: int = 1, advertised: Sequence[int] = (), *, long_lived: bool = False) -> None:
+        self._ways = _ways(nodes, advertised, long_lived)
         self._source: KafkaSource | None = None
 
     def __enter__(self) -> Self:
-        self._source = _first_that_starts(_ways(self._nodes, self._advertised))
+        self._source = _first_that_starts(self._ways)
         return self
 
     def __exit__(self, kind: type[BaseException] | None, error: BaseException | None, trace: TracebackType | None) -> None:
@@ -101,9 +101,9 @@ class RealKafka:
         return self._source
 
 
-def _ways(nodes: int, advertised: Sequence[int]) -> list[Callable[[], KafkaSource]]:
+def _ways(nodes: int, advertised: Sequence[int], long_lived: bool) -> list[Callable[[], KafkaSource]]:
     given = os.environ.get(ADDRESS_VARIABLE)
-    on_java = [lambda: JavaKafka(nodes, advertised)]
+    on_java = [lambda: JavaKafka(nodes, advertised, long_lived)]
     if advertised:
         return [*on_java]
     if given:
