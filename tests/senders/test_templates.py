@@ -9,7 +9,7 @@ from pathlib import Path
 from typing import Any
 
 import pytest
-from hypothesis import given
+from hypothesis import given, settings
 from hypothesis import strategies as st
 
 from cartstream.errors import ConfigError, Refused
@@ -58,6 +58,7 @@ def test_every_template_fills_with_and_without_a_cart(name: str, bare: bool) -> 
     assert body.strip()
 
 
+@settings(deadline=None)  # the first example compiles the templates
 @given(st.text(max_size=60))
 def test_a_products_name_cannot_break_out_of_the_html(name: str) -> None:
     hostile = name + "<script>alert(1)</script>\"'><img src=x>"
@@ -69,6 +70,7 @@ def test_a_products_name_cannot_break_out_of_the_html(name: str) -> None:
     assert "<img" not in html.get_content()
 
 
+@settings(deadline=None)  # the first example compiles the templates
 @given(st.text(max_size=60))
 def test_nothing_in_a_command_adds_a_header(text: str) -> None:
     hostile = f"x\r\nBcc: all@example.test\n\n{text}\u2028\x0b"

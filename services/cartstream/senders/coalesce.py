@@ -22,12 +22,12 @@ class Coalescer(Generic[A, B]):
         self._waiting: list[tuple[A, asyncio.Future[B]]] = []
         self._worker: asyncio.Task[None] | None = None
 
-    async def __call__(self, question: A) -> B:
+    def __call__(self, question: A) -> asyncio.Future[B]:
         answer: asyncio.Future[B] = asyncio.get_running_loop().create_future()
         self._waiting.append((question, answer))
         if self._worker is None:
             self._worker = asyncio.create_task(self._work())
-        return await answer
+        return answer
 
     async def _work(self) -> None:
         while self._waiting:

@@ -2,7 +2,7 @@
 
 from __future__ import annotations
 
-from collections.abc import Callable, Sequence
+from collections.abc import Awaitable, Callable, Sequence
 from dataclasses import dataclass, replace
 from typing import TypeVar
 
@@ -18,6 +18,7 @@ from cartstream.senders.ledger import Ledger
 
 T = TypeVar("T")
 _HOPS = 8
+_Values = list[bytes | None]
 
 
 @dataclass(frozen=True, slots=True)
@@ -46,8 +47,8 @@ class Desk:
         self._redis, self._prefix, self._partitions, self._ledger = redis, prefix, partitions, ledger
         self._asks: Coalescer[Command, Standing] = Coalescer(self._look_all)
 
-    async def look(self, command: Command) -> Standing:
-        return await self._asks(command)
+    def look(self, command: Command) -> Awaitable[Standing]:
+        return self._asks(command)
 
     async def _look_all(self, commands: Sequence[Command]) -> Sequence[Standing]:
         standings = await self._first(commands)
@@ -61,30 +62,36 @@ class Desk:
 
     async def _first(self, commands: Sequence[Command]) -> list[Standing]:
         ids = [command.customer_id for command in commands]
-        async with self._redis.pipeline(transaction=False) as pipe:
-            self._ask_read_model(pipe, ids)
-            pipe.mget([self._ledger.key(command.command_id) for command in commands])
-            pipe.mget([self._ledger.dead_key(customer_id) for customer_id in ids])
-            contacts, *guards, entries, dead = await pipe.execute()
-        found = zip(ids, contacts, guards, entries, dead, strict=True)
-        return [_standing(*row) for row in found]
+        entries, dead = [self._ledger.key(command.command_id) for command in commands], [self._ledger.dead_key(name) for name in ids]
+        (contacts, guards), (entry, gone) = await self._ask(ids, entries, dead)
+        return [_standing(*row) for row in zip(ids, contacts, guards, entry, gone, strict=True)]
 
     async def _hop(self, standings: Sequence[Standing]) -> list[Standing]:
         ids = [_next(standing) or "" for standing in standings]
-        async with self._redis.pipeline(transaction=False) as pipe:
-            self._ask_read_model(pipe, ids)
-            pipe.mget([self._ledger.dead_key(customer_id) for customer_id in ids])
-            contacts, *guards, dead = await pipe.execute()
+        (contacts, guards), (dead,) = await self._ask(ids, [self._ledger.dead_key(name) for name in ids])
         return [
             _joined(before, _standing(customer_id, contact, guard, before.entry, gone))
             for before, customer_id, contact, guard, gone in zip(standings, ids, contacts, guards, dead, strict=True)
         ]
 
-    def _ask_read_model(self, pipe: object, ids: Sequence[str]) -> None:
-        """One MGET for the contacts (one slot), a GET for each guard (slots of their own)."""
-        pipe.mget([self._prefix + read_model.contact_key(customer_id) for customer_id in ids])  # type: ignore[attr-defined]
-        for customer_id in ids:
-            pipe.get(self._prefix + read_model.guard_key(customer_id, self._partitions))  # type: ignore[attr-defined]
+    async def _ask(self, ids: Sequence[str], *ledger: list[str]) -> tuple[tuple[_Values, _Values], list[_Values]]:
+        """Contacts and guards of customers, and the ledger's keys. An MGET for each slot, and one round trip."""
+        guards: dict[str, list[int]] = {}
+        keys = [self._prefix + read_model.guard_key(name, self._partitions) for name in ids]
+        for place, key in enumerate(keys):
+            guards.setdefault(key[: key.index("}")], []).append(place)
+        async with self._redis.pipeline(transaction=False) as pipe:
+            pipe.execute_command("MGET", *[self._prefix + read_model.contact_key(name) for name in ids])
+            for named in ledger:
+                pipe.execute_command("MGET", *named)
+            for places in guards.values():
+                pipe.execute_command("MGET", *[keys[place] for place in places])
+            contacts, *found = await pipe.execute()
+        guard: _Values = [None] * len(ids)
+        for places, values in zip(guards.values(), found[len(ledger) :], strict=True):
+            for place, value in zip(places, values, strict=True):
+                guard[place] = value
+        return (contacts, guard), found[: len(ledger)]
 
 
 def _standing(customer_id: str, contact: bytes | None, guard: bytes | None, entry: bytes | None, dead: bytes | None) -> Standing:

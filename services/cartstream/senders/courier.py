@@ -3,9 +3,10 @@
 from __future__ import annotations
 
 import asyncio
+import itertools
 import random
+import secrets
 import time
-import uuid
 from collections.abc import Awaitable, Callable
 from dataclasses import dataclass, replace
 from typing import Any, TypeVar
@@ -56,6 +57,10 @@ class Courier:
         self._channel, self._ports, self._settings = channel, ports, settings
         self._slots = asyncio.Semaphore(channel.in_flight)
         self._settle_ms = (settings.send_timeout_s + settings.send_settle_s) * 1000
+        # Made here and not when the module is loaded: processes may be forked from one that has loaded it.
+        self._token, self._tokens = secrets.token_hex(12), itertools.count()
+        self._calls = 0
+        ports.metrics.in_flight.set_function(lambda: self._calls)
 
     async def carry(self, errand: Errand) -> Done:
         """Until it is done. May be cancelled while not `errand.critical`. A waiting command holds no slot."""
@@ -126,7 +131,7 @@ class Courier:
     async def _call(self, errand: Errand, case: Case, message: Any, address: str) -> Done | Wait:
         if self._ports.gate.closed:
             return Wait(0)
-        intent = Entry("intent", uuid.uuid4().hex, real_ms(), case.found.attempts + 1, case.found.unsure)
+        intent = Entry("intent", self._new_token(), real_ms(), case.found.attempts + 1, case.found.unsure)
         errand.critical = True
         try:
             claimed = await self._swap(case, intent)
@@ -139,13 +144,13 @@ class Courier:
             errand.critical = False
 
     async def _timed(self, message: Any) -> Answer:
-        metrics, began = self._ports.metrics, time.perf_counter()
-        metrics.in_flight.inc()
+        began = time.perf_counter()
+        self._calls += 1
         try:
             return await self._channel.send(message)
         finally:
-            metrics.in_flight.dec()
-            metrics.send_seconds.observe(time.perf_counter() - began)
+            self._calls -= 1
+            self._ports.metrics.send_seconds.observe(time.perf_counter() - began)
 
     async def _settle(self, case: Case, answer: Answer, address: str) -> Done | Wait:
         outcome, ports, command = answer.outcome, self._ports, case.command
@@ -172,7 +177,7 @@ class Courier:
         """The call is surely over: say so, so that a crash while waiting is not ambiguous."""
         ports, outcome, attempts = self._ports, answer.outcome, case.found.attempts
         unsure = outcome is Outcome.AMBIGUOUS or (case.found.entry is not None and case.found.entry.unsure)
-        await self._swap(case, Entry("open", uuid.uuid4().hex, real_ms(), attempts, unsure, reason=outcome))
+        await self._swap(case, Entry("open", self._new_token(), real_ms(), attempts, unsure, reason=outcome))
         ports.metrics.retries(case.command.channel, outcome).inc()
         backoff = self._backoff(attempts)
         if outcome is Outcome.THROTTLED:
@@ -185,6 +190,10 @@ class Courier:
             ports.readiness.wrong("provider", f"answers {answer.code}: the sender's settings or account are wrong")
             return Wait(_SHORTEST_WAIT_S)
         return Wait(max(backoff, answer.retry_after_s or 0.0))
+
+    def _new_token(self) -> str:
+        """No two are the same, in whatever process."""
+        return f"{self._token}{next(self._tokens):x}"
 
     def _backoff(self, attempts: int) -> float:
         """Exponential with full jitter, in real seconds."""
@@ -206,7 +215,7 @@ class Courier:
     async def _finish(self, case: Case, status: str, reason: str | None, provider_id: str | None = None) -> Done | Wait:
         """Write the end into the ledger. If somebody else changed the entry, look again; what was accepted stays accepted."""
         now = self._ports.clock.now()
-        final = Entry("final", uuid.uuid4().hex, real_ms(), case.found.attempts, False, now, status, reason, provider_id)
+        final = Entry("final", self._new_token(), real_ms(), case.found.attempts, False, now, status, reason, provider_id)
         if await self._swap(case, final, force=status == "accepted") is None:
             return Wait(0)
         return done_of(case, final)
@@ -242,5 +251,5 @@ class Courier:
             seconds = (clock.now() - command.cause_at) / 1000 / clock.speed
             metrics.end_to_end(command.channel, command.journey).observe(max(0.0, seconds))
 
-    async def _insist(self, call: Callable[[], Awaitable[T]]) -> T:
-        return await insist("redis", self._ports.readiness, call)
+    def _insist(self, call: Callable[[], Awaitable[T]]) -> Awaitable[T]:
+        return insist("redis", self._ports.readiness, call)

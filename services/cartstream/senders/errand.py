@@ -13,7 +13,7 @@ from cartstream.senders.outcomes import Outcome
 DEAD = (Outcome.RECIPIENT_DEAD, Outcome.OPTED_OUT)
 
 
-@dataclass(slots=True)
+@dataclass(slots=True, eq=False)
 class Errand:
     """A command under way. While `critical`, a call may be out: do not cancel. `paid` units were taken from the limiter."""
 

@@ -94,7 +94,7 @@ class Ledger:
     def __init__(self, redis: Redis, prefix: str, channel: str) -> None:
         self._prefix = f"{prefix}{{ledger:{channel}}}:"
         self._script: Any = redis.register_script(_SWAP)
-        self._swaps: Coalescer[Swap, bytes] = Coalescer(self._swap_all)
+        self._swaps: Coalescer[tuple[Swap, bytes], bytes] = Coalescer(self._swap_all)
 
     def key(self, command_id: str) -> str:
         return self._prefix + command_id
@@ -106,13 +106,13 @@ class Ledger:
     async def swap(self, swap: Swap) -> Found | None:
         """What was put, or None: somebody else changed the entry. A repeat after a lost answer succeeds."""
         wanted = _encode(swap.entry)
-        return Found(wanted, swap.entry) if await self._swaps(swap) == wanted else None
+        return Found(wanted, swap.entry) if await self._swaps((swap, wanted)) == wanted else None
 
-    async def _swap_all(self, swaps: Sequence[Swap]) -> Sequence[bytes]:
+    async def _swap_all(self, swaps: Sequence[tuple[Swap, bytes]]) -> Sequence[bytes]:
         arguments: list[bytes | int] = []
-        for swap in swaps:
-            arguments += [swap.expected or b"", _encode(swap.entry), swap.ttl_s, int(swap.force)]
-        answers: list[bytes] = await self._script(keys=[self.key(swap.command_id) for swap in swaps], args=arguments)
+        for swap, wanted in swaps:
+            arguments += (swap.expected or b"", wanted, swap.ttl_s, b"1" if swap.force else b"0")
+        answers: list[bytes] = await self._script(keys=[self._prefix + swap.command_id for swap, _ in swaps], args=arguments)
         return answers
 
 

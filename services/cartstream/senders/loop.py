@@ -39,7 +39,16 @@ class _Held:
 
     number: int
     progress: Progress = field(default_factory=Progress)
-    tasks: dict[asyncio.Task[None], Errand] = field(default_factory=dict)
+    tasks: dict[Errand, asyncio.Task[None]] = field(default_factory=dict)
+    """Cancelled ones stay."""
+
+    def give_up_waiting(self) -> None:
+        for errand, task in self.tasks.items():
+            if not errand.critical:
+                task.cancel()
+
+    def under_way(self) -> list[asyncio.Task[None]]:
+        return [task for task in self.tasks.values() if not task.done()]
 
 
 @dataclass(frozen=True, slots=True)
@@ -159,9 +168,7 @@ class SenderLoop:
             self._finish(held, offset, [self._wire.dead_letter(message, error)])
             return
         errand = Errand(command)
-        task = asyncio.create_task(self._carry(held, message, errand))
-        held.tasks[task] = errand
-        task.add_done_callback(lambda done: held.tasks.pop(done, None))
+        held.tasks[errand] = self._loop.create_task(self._carry(held, message, errand))
 
     async def _carry(self, held: _Held, message: Arrived, errand: Errand) -> None:
         try:
@@ -171,8 +178,9 @@ class SenderLoop:
             logger().exception("a command broke the sender", command=errand.command.command_id)
             refused = Refused("sender_error", type(error).__name__)
             self._finish(held, message.offset, [self._wire.dead_letter(message, refused)])
-            return
-        self._finish(held, message.offset, self._wire.records(message, done))
+        else:
+            self._finish(held, message.offset, self._wire.records(message, done))
+        del held.tasks[errand]
 
     def _finish(self, held: _Held, offset: int, records: list[Outgoing]) -> None:
         """Not yet out: the offset counts as finished only when its records are in a transaction."""
@@ -252,10 +260,9 @@ class SenderLoop:
 
     async def _drain(self, leaving: Iterable[_Held], until: float) -> None:
         while True:
-            tasks = {task: errand for held in leaving for task, errand in held.tasks.items()}
-            for task, errand in tasks.items():
-                if not errand.critical:
-                    task.cancel()
+            for held in leaving:
+                held.give_up_waiting()
+            tasks = [task for held in leaving for task in held.under_way()]
             if not tasks or time.monotonic() >= until:
                 return
             await asyncio.wait(tasks, timeout=min(0.05, max(0.0, until - time.monotonic())))
@@ -264,9 +271,7 @@ class SenderLoop:
         """What is still under way keeps writing to the ledger; its end is told by the next owner."""
         going = [held for number in partitions if (held := self._held.pop(number, None)) is not None]
         for held in going:
-            for task, errand in held.tasks.items():
-                if not errand.critical:
-                    task.cancel()
+            held.give_up_waiting()
         if going:
             logger().info("partitions given", topic=self._topic, partitions=[held.number for held in going])
 

@@ -2,6 +2,8 @@
 
 from __future__ import annotations
 
+from prometheus_client import Counter
+
 from cartstream.errors import Refused
 from cartstream.events import topics
 from cartstream.events.avro import Codec
@@ -20,6 +22,7 @@ class Wire:
 
     def __init__(self, channel: str, topic: str, codec: Codec, prefix: str, metrics: SenderMetrics) -> None:
         self._channel, self._topic, self._codec, self._prefix, self._metrics = channel, topic, codec, prefix, metrics
+        self._sends: dict[tuple[str, str], Counter] = {}
 
     def command(self, message: Arrived) -> Command:
         """Raises Refused."""
@@ -36,7 +39,7 @@ class Wire:
         """What a finished command writes."""
         delivery = done.delivery
         key = delivery.customer_id.encode()
-        self._metrics.sends(self._channel, delivery.status, delivery.reason or "").inc()
+        self._count(delivery.status, delivery.reason or "")
         records = [Outgoing(self._prefix + topics.DELIVERIES, key, self._codec.encode(delivery))]
         if done.channel_failed is not None:
             failed = done.channel_failed
@@ -45,6 +48,12 @@ class Wire:
         if done.fault is not None:
             records.append(self.dead_letter(message, done.fault))
         return records
+
+    def _count(self, status: str, reason: str) -> None:
+        counter = self._sends.get((status, reason))
+        if counter is None:
+            counter = self._sends[status, reason] = self._metrics.sends(self._channel, status, reason)
+        counter.inc()
 
     def dead_letter(self, message: Arrived, error: Refused) -> Outgoing:
         """The record as it came, with the reason in its headers."""
