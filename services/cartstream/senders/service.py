@@ -9,6 +9,7 @@ import sys
 import uuid
 from typing import Any
 
+import uvloop
 from redis.asyncio import Redis
 
 import cartstream
@@ -43,7 +44,8 @@ def run(channel: str) -> int:
     try:
         settings, made = make_channel(channel)
         log.configure(settings.log_level, settings.log_format, service=channel)
-        asyncio.run(_serve(made, settings))
+        with asyncio.Runner(loop_factory=uvloop.new_event_loop) as runner:
+            runner.run(_serve(made, settings))
     except ConfigError as error:
         print(f"cartstream: {error}", file=sys.stderr)
         return 2
