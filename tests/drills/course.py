@@ -100,8 +100,8 @@ class Course:
         self.feed = Feed(surroundings.bootstrap, self.prefix + topics.CLICKSTREAM, plan.traffic.clicks, plan.seconds)
         self._admin = AdminClient({"bootstrap.servers": surroundings.bootstrap, "log_level": 0})
 
-    def play(self, disturb: Callable[[Course], None] | None = None) -> Result:
-        """Everything from start to what came of it. `disturb` runs while the traffic is fed."""
+    def play(self, disturb: Callable[[Course], None] | None = None, inspect: Callable[[Course], None] | None = None) -> Result:
+        """Everything from start to what came of it. `disturb` runs while the traffic is fed, `inspect` when all is done."""
         began = time.monotonic()
         self.surroundings.providers.reset()
         ensure_topics(self.surroundings.bootstrap, self.prefix, PARTITIONS, self.surroundings.replication, PARTITIONS)
@@ -118,6 +118,8 @@ class Course:
         self.feed.add(self.plan.traffic.final)
         self.feed.check()
         self.finish()
+        if inspect is not None:
+            inspect(self)
         return self._result(began)
 
     def finish(self) -> None:

@@ -1,4 +1,4 @@
-"""Named moments of the commit protocol at which a process kills itself: no fault code in the product.
+"""Named moments of the commit protocol at which a process kills or stops itself: no fault code in the product.
 
 `arm` wraps a public method of the product in this process. It fails loudly when the method is gone: then this table is to be mended.
 """
@@ -8,7 +8,6 @@ from __future__ import annotations
 import importlib
 import inspect
 import os
-import signal
 import sys
 from collections.abc import Callable
 from dataclasses import dataclass
@@ -29,7 +28,7 @@ _CHANNELS = {
 
 @dataclass(frozen=True, slots=True)
 class Point:
-    """Before or after a method of a class of a module, at the calls that `only` picks. `nth` is which of them usually kills."""
+    """Before or after a method of a class of a module, at the calls that `only` picks. `nth` is which of them counts."""
 
     place: tuple[str, str]
     method: str
@@ -81,13 +80,8 @@ def points_of(service: str) -> list[str]:
     return [*STAGE_POINTS, *(IDENTITY_POINTS if service == "identity" else ())]
 
 
-def armed(name: str) -> tuple[str, int]:
-    """For `Fleet.start`."""
-    return name, _ALL[name].nth
-
-
-def arm(name: str, nth: int) -> None:
-    """SIGKILL this process when it comes to the point the `nth` time. Raises LookupError."""
+def arm(name: str, number: int) -> None:
+    """Send this process the signal `number` when it comes to the point for the time that its table says. Raises LookupError."""
     point = _ALL[name]
     module, owner_name = importlib.import_module(point.place[0]), point.place[1]
     owner: Any = getattr(module, owner_name, None)
@@ -95,7 +89,7 @@ def arm(name: str, nth: int) -> None:
     if not callable(original):
         raise LookupError(f"{'.'.join(point.place)}.{point.method} is gone: mend tests/drills/crash_points.py")
     # A subclass in place of the class: what comes from C does not let its methods be set.
-    _replace(owner, type(owner_name, (owner,), {point.method: _killing(original, point, nth)}))
+    _replace(owner, type(owner_name, (owner,), {point.method: _signalling(original, point, number)}))
 
 
 def _replace(owner: object, wrapped: object) -> None:
@@ -107,14 +101,14 @@ def _replace(owner: object, wrapped: object) -> None:
                     setattr(module, attribute, wrapped)
 
 
-def _killing(original: Callable[..., Any], point: Point, nth: int) -> Callable[..., Any]:
+def _signalling(original: Callable[..., Any], point: Point, number: int) -> Callable[..., Any]:
     passed = [0]
 
     def come(args: tuple[Any, ...], more: dict[str, Any]) -> None:
         if point.only(*args, **more):
             passed[0] += 1
-            if passed[0] == nth:
-                os.kill(os.getpid(), signal.SIGKILL)
+            if passed[0] == point.nth:
+                os.kill(os.getpid(), number)
 
     if inspect.iscoroutinefunction(original):
 

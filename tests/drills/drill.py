@@ -3,10 +3,10 @@
 from __future__ import annotations
 
 from collections.abc import Callable, Mapping, Sequence
-from contextlib import AbstractContextManager
+from contextlib import AbstractContextManager, nullcontext
 from dataclasses import dataclass, field
 from pathlib import Path
-from typing import Any
+from typing import Any, Protocol
 
 from cartstream.up.launch import SERVICES
 from tests.drills.course import Course, Plan, Result, running
@@ -29,11 +29,25 @@ class Form:
     faults: int = 1
 
 
+class Drills(Protocol):
+    """What can be run by its name."""
+
+    @property
+    def name(self) -> str: ...
+
+    @property
+    def about(self) -> str: ...
+
+    def run(self, ground: Ground, seed: int, *, short: bool) -> tuple[Line, bool]:
+        """The line, and whether every promise was kept. Raises AssertionError when it does not come to its end."""
+
+
 @dataclass(frozen=True, slots=True)
 class Drill:
     """`around` makes the surroundings of the disturbed course out of the usual ones; the reference always has the usual ones.
 
-    `env` and `static` are of the disturbed course's services. `broken` says what of the line breaks a promise besides the usual.
+    `env` and `static` are of the disturbed course's services. `inspect` adds to the line what can be seen when all is done, while the
+    processes still run. `broken` says what of the line breaks a promise besides the usual.
     """
 
     name: str
@@ -45,6 +59,7 @@ class Drill:
     env: Mapping[str, str] = field(default_factory=dict)
     static: bool = False
     services: Sequence[str] = SERVICES
+    inspect: Callable[[Course], Mapping[str, Any]] = lambda course: {}
     broken: Callable[[Line], bool] = lambda line: False
 
     def run(self, ground: Ground, seed: int, *, short: bool) -> tuple[Line, bool]:
@@ -59,11 +74,12 @@ class Drill:
     def _disturbed(self, ground: Ground, traffic: Traffic, form: Form, said: dict[str, Any]) -> Result:
         plan = Plan(traffic, form.seconds, self.env, self.static, self.services)
         out = ground.out / self.name
-        if self.around is None:
-            with running(ground.surroundings, plan, out) as course:
-                return course.play(lambda course: said.update(self.disturb(course, form)))
-        with self.around(ground.surroundings) as surroundings, running(surroundings, plan, out) as course:
-            return course.play(lambda course: said.update(self.disturb(course, form)))
+        around = nullcontext(ground.surroundings) if self.around is None else self.around(ground.surroundings)
+        with around as surroundings, running(surroundings, plan, out) as course:
+            return course.play(
+                lambda course: said.update(self.disturb(course, form)),
+                lambda course: said.update(self.inspect(course)),
+            )
 
     def line(
         self, seed: int, short: bool, said: Mapping[str, Any], reference: Result, disturbed: Result, traffic: Traffic
@@ -112,4 +128,4 @@ class Ground:
         return self._references[key]
 
 
-__all__ = ["OUT", "Disturb", "Drill", "Form", "Ground", "Line", "usual"]
+__all__ = ["OUT", "Disturb", "Drill", "Drills", "Form", "Ground", "Line", "usual"]

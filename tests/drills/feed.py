@@ -42,6 +42,8 @@ class Feed(threading.Thread):
         self.stretch = 1.0
         self._failed: str | None = None
         self.sent = 0
+        self.at = clicks[0].at
+        """The event time of the last record sent."""
         self.held = False
         self.ends: dict[int, int] = {}
 
@@ -71,6 +73,13 @@ class Feed(threading.Thread):
             assert time.monotonic() < end, f"the feed has sent {self.sent} of {len(self._clicks)} records and does not get on"
             time.sleep(_LONGEST_NAP_S)
 
+    def wait_at(self, at: EventTime, seconds: float = 600.0) -> None:
+        """Until the traffic has come to this event time, or to its end."""
+        end = time.monotonic() + seconds
+        while self.at < at and self.is_alive():
+            assert time.monotonic() < end, f"the feed has sent {self.sent} of {len(self._clicks)} records and does not get on"
+            time.sleep(_LONGEST_NAP_S)
+
     @property
     def share(self) -> float:
         return self.sent / len(self._clicks)
@@ -87,7 +96,7 @@ class Feed(threading.Thread):
                 producer.poll(0)
                 time.sleep(min(left, _LONGEST_NAP_S))
             self._produce(producer, click)
-            self.sent += 1
+            self.sent, self.at = self.sent + 1, click.at
             producer.poll(0)
         self._flush(producer)
 

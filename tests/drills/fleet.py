@@ -43,15 +43,18 @@ class Fleet:
         env: Mapping[str, str] | None = None,
         *,
         arguments: Sequence[str] | None = None,
-        crash: tuple[str, int] | None = None,
+        crash_at: str | None = None,
+        freeze_at: str | None = None,
     ) -> None:
-        """Does not wait until it is ready. With `static` membership its instance id is its name."""
+        """Does not wait until it is ready. With `static` membership its instance id is its name. `crash_at` and `freeze_at` name a point
+        of `crash_points`."""
         if name in self._members and self.alive(name):
             raise RuntimeError(f"{name} runs already as process {self.pid(name)}")
         port = self._free_port()
         given = {**self._env, "CARTSTREAM_METRICS_PORT": str(port), **({"CARTSTREAM_INSTANCE_ID": name} if self.static else {})}
         words = list(arguments or ("run", name.partition("-")[0]))
-        process = self._nursery.start(words, {**given, **(env or {})}, str(self._out / f"{name}.log"), crash)
+        point = (crash_at, signal.SIGKILL) if crash_at else (freeze_at, signal.SIGSTOP) if freeze_at else None
+        process = self._nursery.start(words, {**given, **(env or {})}, str(self._out / f"{name}.log"), point)
         self._members[name] = _Member(process, port)
 
     @property
@@ -104,6 +107,10 @@ class Fleet:
 
     def freeze(self, name: str) -> None:
         self._members[name].process.signal(signal.SIGSTOP)
+
+    def frozen(self, name: str) -> bool:
+        """Whether it stands still, by its own hand or ours."""
+        return Path(f"/proc/{self.pid(name)}/stat").read_text().rpartition(")")[2].split()[0] == "T"
 
     def thaw(self, name: str) -> None:
         self._members[name].process.signal(signal.SIGCONT)

@@ -11,7 +11,7 @@ from dataclasses import dataclass, field
 from typing import Any
 
 from tests.drills.course import Course
-from tests.drills.crash_points import RECOVERY_POINTS, armed, points_of
+from tests.drills.crash_points import RECOVERY_POINTS, points_of
 from tests.drills.drill import Drill, Form
 
 _STAGES = ("identity", "sessions", "detection", "journeys")
@@ -72,7 +72,7 @@ def _crash(course: Course, service: str, points: list[str], crashes: _Crashes) -
         for step in ("redis-write-after", *RECOVERY_POINTS) if point == "recovery" else (point,):
             if course.fleet.alive(service):
                 course.fleet.kill(service)
-            course.fleet.start(service, crash=armed(step))
+            course.fleet.start(service, crash_at=step)
 
             if _dies(course, service):
                 crashes.reached[step] += 1

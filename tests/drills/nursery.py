@@ -69,9 +69,9 @@ class Nursery:
         assert self._process.stdout is not None
         self._process.stdout.close()
 
-    def start(self, arguments: Sequence[str], env: Mapping[str, str], log: str, crash: tuple[str, int] | None = None) -> Nursling:
-        """`env` is its whole environment; all that it writes is appended to `log`. `crash`: a point of `crash_points`, and which time."""
-        told = self.ask({"arguments": list(arguments), "env": dict(env), "log": log, "crash": crash})
+    def start(self, arguments: Sequence[str], env: Mapping[str, str], log: str, point: tuple[str, int] | None = None) -> Nursling:
+        """`env` is its whole environment; all that it writes is appended to `log`. `point`: one of `crash_points`, and a signal."""
+        told = self.ask({"arguments": list(arguments), "env": dict(env), "log": log, "point": point})
         return Nursling(self, int(told["pid"]))
 
     def ask(self, question: dict[str, Any]) -> dict[str, Any]:
@@ -154,10 +154,10 @@ def _become(question: dict[str, Any]) -> NoReturn:
     os.closerange(3, 64)
     os.environ.clear()
     os.environ.update(question["env"])
-    if question["crash"] is not None:
+    if question["point"] is not None:
         from tests.drills import crash_points
 
-        crash_points.arm(*question["crash"])
+        crash_points.arm(*question["point"])
     from cartstream.cli import main
 
     sys.argv = ["cartstream", *question["arguments"]]

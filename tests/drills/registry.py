@@ -3,9 +3,17 @@
 from __future__ import annotations
 
 from tests.drills.broker_faults import BROKER_FAULTS
-from tests.drills.drill import Drill
+from tests.drills.downtime import DOWNTIME
+from tests.drills.drill import Drills
 from tests.drills.kill import KILL
+from tests.drills.last_shopper import LAST_SHOPPER
 from tests.drills.network_faults import NETWORK
+from tests.drills.provider import PROVIDER
 from tests.drills.redis_faults import REDIS_FAULTS
+from tests.drills.rolling import ROLLING
+from tests.drills.zombie import ZOMBIE
 
-DRILLS: dict[str, Drill] = {drill.name: drill for drill in (KILL, *REDIS_FAULTS, *BROKER_FAULTS, NETWORK)}
+_OF_PROCESSES: tuple[Drills, ...] = (KILL, ZOMBIE, *ROLLING, DOWNTIME, LAST_SHOPPER, PROVIDER)
+_OF_SERVERS: tuple[Drills, ...] = (*REDIS_FAULTS, *BROKER_FAULTS, NETWORK)
+
+DRILLS: dict[str, Drills] = {drill.name: drill for drill in (*_OF_PROCESSES, *_OF_SERVERS)}
