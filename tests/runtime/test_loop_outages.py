@@ -8,6 +8,8 @@ from pathlib import Path
 import pytest
 
 from cartstream.embedded.redis import EmbeddedRedis
+from cartstream.events import avro
+from cartstream.events.records import Watermark
 from cartstream.runtime.redis_store import connect
 from tests.runtime.live import Place, running, until
 from tests.runtime.toy import Act
@@ -111,6 +113,18 @@ def test_a_quiet_partition_follows_the_clock_once_it_is_caught_up(place: Place) 
         place.await_committed(1)
         until(lambda: loop.metric("watermark_timestamp_seconds", partition="0") > 1_700_000_000, "the clock's time")
         assert any(message.key() is None for message in place.messages()), "the watermark is passed on"
+
+
+def test_a_partition_that_never_had_a_record_tells_the_time_too(kafka: RealKafka, redis_url: str, topic_prefix: str) -> None:
+    """Else no time would ever pass for those who read from all partitions: the first shopper of a new shop gets no message."""
+    place = Place(kafka, redis_url, topic_prefix, partitions=2)
+    with running(place, announce_ms=10, idle_ms=10, idle_grace_ms=50):
+        place.put(Act("a", at=1_000))
+        until(lambda: {mark.source for mark in marks(place)} == {"toy:0", "toy:1"}, "the watermarks of both partitions")
+
+
+def marks(place: Place) -> list[Watermark]:
+    return [avro.codec().decode(message.value() or b"") for message in place.messages() if message.key() is None]
 
 
 def test_the_last_record_of_a_partition_does_not_hold_back_the_clock(place: Place) -> None:

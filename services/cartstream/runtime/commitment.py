@@ -28,6 +28,7 @@ NOTHING = -1
 class Owned:
     """A partition that this process has. `pending` is in Redis and not yet in Kafka, up to `pending_offset`; real seconds elsewhere.
 
+    A partition that never had a record has watermarks to tell, but no offset.
     Where Redis lost its tail, Kafka has the outputs of every record before `published`: those are done again without a word.
     """
 
@@ -40,6 +41,11 @@ class Owned:
     announced_at: float = 0.0
     read_at: float = 0.0
     caught_up: bool = False
+
+    @property
+    def due(self) -> bool:
+        """Something of it is not yet in Kafka."""
+        return bool(self.pending) or self.pending_offset != NOTHING
 
     @property
     def repeating(self) -> bool:
@@ -85,7 +91,7 @@ class Commitment:
         """Start a round with these batches, and whatever of `owned` is still pending. `group` is the consumer group's metadata."""
         if self._under_way is not None:
             raise RuntimeError("a round is under way")
-        if batches or any(entry.pending_offset != NOTHING for entry in owned.values()):
+        if batches or any(entry.due for entry in owned.values()):
             self._under_way = self._thread.submit(self._carry, Round(batches, dict(owned)), group)
 
     def wait(self) -> Round | None:
@@ -133,13 +139,12 @@ class Commitment:
         return [n for n, batch in batches.items() if sequence(n) == (batch.checkpoint.sequence, batch.checkpoint.generation)]
 
     def _publish(self, round: Round, group: Any) -> None:
-        due = {
-            number: owned for number, owned in sorted(round.owned.items()) if owned.pending_offset != NOTHING and number not in round.fenced
-        }
+        due = {number: owned for number, owned in sorted(round.owned.items()) if owned.due and number not in round.fenced}
         if not due:
             return
         outputs = [output for owned in due.values() for output in owned.pending]
-        offsets = [TopicPartition(self._topic, number, owned.pending_offset) for number, owned in due.items()]
+        known = [(number, owned.pending_offset) for number, owned in due.items() if owned.pending_offset != NOTHING]
+        offsets = [TopicPartition(self._topic, number, offset) for number, offset in known]
         try:
             self._publisher.publish(outputs, offsets, group)
         except Fenced as error:

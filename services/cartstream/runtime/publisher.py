@@ -56,8 +56,9 @@ class Publisher:
         try:
             self._producer.begin_transaction()
             self._produce_all(outputs)
-            with self._watchdog.limit("send_offsets_to_transaction", self._limit_s * 2):
-                self._producer.send_offsets_to_transaction(offsets, group, self._limit_s)
+            if offsets:
+                with self._watchdog.limit("send_offsets_to_transaction", self._limit_s * 2):
+                    self._producer.send_offsets_to_transaction(offsets, group, self._limit_s)
             with self._watchdog.limit("commit_transaction", self._limit_s * 2):
                 self._producer.commit_transaction(self._limit_s)
         except KafkaException as error:
