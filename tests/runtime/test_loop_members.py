@@ -94,6 +94,9 @@ class Hanging:
     def load(self, partition: int, keys: Sequence[str]) -> list[bytes | None]:
         return self._store.load(partition, keys)
 
+    def wakes(self, partition: int, after: int) -> tuple[dict[str, int], int | None]:
+        return self._store.wakes(partition, after)
+
     def sequence(self, partition: int) -> tuple[int, int]:
         return self._store.sequence(partition)
 

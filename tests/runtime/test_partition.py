@@ -2,6 +2,8 @@ from __future__ import annotations
 
 import msgspec
 import pytest
+from hypothesis import given
+from hypothesis import strategies as st
 
 from cartstream.events import avro
 from cartstream.events.records import Watermark
@@ -18,10 +20,10 @@ READY = [watermark(0, 0), watermark(1, 0, "toy:0")]
 class Desk:
     """One partition and its store: `do` processes and commits, as the loop would."""
 
-    def __init__(self, stage: ToyStage | None = None, layout: Layout = LAYOUT) -> None:
+    def __init__(self, stage: ToyStage | None = None, layout: Layout = LAYOUT, store: MemoryStore | None = None) -> None:
         self.stage = stage or ToyStage()
         self.layout = layout
-        self.store = MemoryStore()
+        self.store = store or MemoryStore()
         self.open()
 
     def open(self) -> None:
@@ -112,6 +114,29 @@ def test_a_timer_survives_another_owner() -> None:
     desk.do(*READY, record(2, Act("a", wake_at=20)))
     desk.open()
     assert said(desk.do(watermark(3, 30), watermark(4, 30, "toy:0"))) == ["a@20"]
+
+
+@given(
+    st.lists(st.tuples(st.sampled_from("abcdefgh"), st.integers(1, 60), st.booleans()), max_size=30),
+    st.lists(st.integers(1, 70), max_size=4),
+)
+def test_a_new_owner_fires_the_same_whether_it_reads_all_timers_at_once_or_two_at_a_time(
+    acts: list[tuple[str, int, bool]], stops: list[int]
+) -> None:
+    def run(page: int) -> list[str]:
+        desk = Desk(store=MemoryStore(page))
+        desk.do(*READY)
+        lines = []
+        for offset, (key, at, forget) in enumerate(acts):
+            if offset % 7 == 3:
+                desk.open()
+            lines += said(desk.do(record(10 + offset, Act(key, wake_at=None if forget else at, forget=forget))))
+        for number, at in enumerate(sorted(stops)):
+            desk.open()
+            lines += said(desk.do(watermark(100 + 2 * number, at), watermark(101 + 2 * number, at, "toy:0")))
+        return lines
+
+    assert run(2) == run(10**6)
 
 
 def test_a_sibling_that_lags_holds_back_wake_ups() -> None:

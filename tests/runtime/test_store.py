@@ -248,11 +248,22 @@ def test_all_of_a_partition_lies_in_one_slot(redis: Redis) -> None:
     assert len(list(redis.scan_iter())) == 5
 
 
-def test_more_timers_than_a_page_are_all_found(redis: Redis) -> None:
+@pytest.mark.parametrize("apart", [0, 1])
+def test_timers_come_in_pages_by_time_and_none_is_left_out(redis: Redis, apart: int) -> None:
     store = RedisStore(redis, "t.", "toy", TTL_S)
-    wakes: dict[str, int | None] = {f"k{n}": 1_700_000_000_000 + n for n in range(TIMER_PAGE + 5)}
+    wakes: dict[str, int | None] = {f"k{n}": 1_700_000_000_000 + n // 3 * apart for n in range(TIMER_PAGE + 5)}
     store.commit(0, batch(1, wakes=wakes))
-    assert store.open(0, 1).wakes == wakes
+
+    opened = store.open(0, 1)
+    found, known, pages = dict(opened.wakes), opened.known, 1
+    while known is not None:
+        more, known = store.wakes(0, known)
+        assert not found.keys() & more.keys()
+        found |= more
+        pages += 1
+
+    assert found == wakes
+    assert pages == (2 if apart else 1), "those of one time come together"
 
 
 def test_a_redis_that_is_not_there_is_unavailable(redis: Redis) -> None:

@@ -84,3 +84,15 @@ def test_what_is_persisted_is_what_is_armed(acts: list[tuple[str, int | None]], 
     assert all(at <= watermark for at, _ in popped)
     assert len(stored) == len(timers)
     assert list(Timers(stored).pop_due(100)) == list(timers.pop_due(100))
+
+
+def test_what_was_wanted_or_given_up_meanwhile_is_newer_than_what_the_store_tells() -> None:
+    timers = Timers({"early": 10}, 10)
+    timers.want("moved", 15)
+    timers.cancel("gone")
+    assert (timers.knows(10), timers.knows(11)) == (True, False)
+    assert timers.take_changes() == {"moved": 15, "gone": None}
+
+    timers.learn({"moved": 90, "late": 80}, None)
+    assert timers.knows(10**18)
+    assert list(timers.pop_due(100)) == [(10, "early"), (15, "moved"), (80, "late")]

@@ -74,7 +74,7 @@ class Partition(Generic[S]):
         self.number = number
         self._store = store
         self._layout = layout
-        self._timers = Timers(opened.wakes)
+        self._timers = Timers(opened.wakes, opened.known)
         self._cache: dict[str, Entry[S]] = {}
         self._limit = layout.cache_entries
         self.sequence = found.sequence
@@ -96,6 +96,8 @@ class Partition(Generic[S]):
         """The batch that these records (in offset order) make. `announce` passes the watermark on. Raises StepFailed."""
         self.tally = Tally(consumed=len(records))
         work = _Work[S](self.watermark.value)
+        if self._timers.known is not None:
+            self._learn_timers()
         events, marks = self._decode(records, work, set_aside)
         entries = self._load(events, marks)
         if self._prepares is not None:
@@ -161,13 +163,21 @@ class Partition(Generic[S]):
                 missing.append(entry)
             entries.append(entry)
         if marks and isinstance(self.watermark, AlignedWatermark):
-            for key in self._timers.due_by(self.watermark.after(marks)):
+            ahead = self.watermark.after(marks)
+            while not self._timers.knows(ahead):
+                self._learn_timers()
+            for key in self._timers.due_by(ahead):
                 if key not in cache:
                     cache[key] = Entry(key)
                     missing.append(cache[key])
         if missing:
             self._fill(missing)
         return entries
+
+    def _learn_timers(self) -> None:
+        """One page more of what the store has: a new owner begins with the first and reads the others beside its work."""
+        assert self._timers.known is not None
+        self._timers.learn(*self._store.wakes(self.number, self._timers.known))
 
     def _fill(self, missing: list[Entry[S]]) -> None:
         """Raises Unavailable, and leaves nothing behind that looks as if it had been loaded."""

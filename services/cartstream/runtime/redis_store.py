@@ -23,6 +23,7 @@ from redis.backoff import ExponentialBackoff
 from redis.retry import Retry
 
 from cartstream.errors import ConfigError, Fenced, Unavailable
+from cartstream.events.times import EventTime
 from cartstream.runtime.redis_cluster import ClusterRedis
 from cartstream.runtime.redis_errors import told
 from cartstream.runtime.slots import ClusterUrl
@@ -65,6 +66,9 @@ class RedisStore:
     def load(self, partition: int, keys: Sequence[str]) -> list[bytes | None]:
         return self._call(lambda: self._states.read(self._redis, self._tag(partition), keys))
 
+    def wakes(self, partition: int, after: EventTime) -> tuple[dict[str, EventTime], EventTime | None]:
+        return self._call(lambda: self._timers(self._tag(partition), f"({after}"))
+
     def commit(self, partition: int, batch: Batch) -> None:
         for refused in self.commit_all({partition: batch}).values():
             raise refused
@@ -100,15 +104,21 @@ class RedisStore:
                 pipe.execute()
         self._states.open(self._redis, tag, checkpoint.era if checkpoint is not None else 0)
         outbox: Any = self._redis.get(tag + "outbox")
-        return Opened(checkpoint, _decode_outbox(outbox) if outbox else [], self._timers(tag))
+        return Opened(checkpoint, _decode_outbox(outbox) if outbox else [], *self._timers(tag, "-inf"))
 
-    def _timers(self, tag: str) -> dict[str, int]:
-        wakes: dict[str, int] = {}
+    def _timers(self, tag: str, least: str) -> tuple[dict[str, EventTime], EventTime | None]:
+        """A page. Of the last time on it there may be more on the next, so it is left to that; unless all have the same."""
+        limit = TIMER_PAGE
         while True:
-            page: Any = self._redis.zrange(tag + "timers", len(wakes), len(wakes) + TIMER_PAGE - 1, withscores=True)
-            wakes.update((key.decode(), int(at)) for key, at in page)
-            if len(page) < TIMER_PAGE:
-                return wakes
+            page: Any = self._redis.zrange(
+                tag + "timers", least, "+inf", byscore=True, offset=0, num=limit, withscores=True, score_cast_func=int
+            )
+            if len(page) < limit:
+                return {key.decode(): at for key, at in page}, None
+            last = page[-1][1]
+            if page[0][1] < last:
+                return {key.decode(): at for key, at in page if at < last}, last - 1
+            limit *= 2
 
     def _commit(self, batches: dict[int, Batch]) -> dict[int, Fenced]:
         """All of one server (of one slot in a cluster) in one transaction: three round trips, however many partitions."""

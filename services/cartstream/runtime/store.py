@@ -57,11 +57,12 @@ def packed(outbox: list[Wire]) -> list[Any]:
 
 
 class Opened(msgspec.Struct):
-    """What a new owner finds. `checkpoint` None: nothing was ever written."""
+    """What a new owner finds. `checkpoint` None: nothing was ever written. `wakes` are the earliest, all up to `known`; None: all there are."""
 
     checkpoint: Checkpoint | None
     outbox: list[Wire]
     wakes: dict[str, EventTime]
+    known: EventTime | None = None
 
 
 class StateStore(Protocol):
@@ -72,6 +73,9 @@ class StateStore(Protocol):
 
     def load(self, partition: int, keys: Sequence[str]) -> list[bytes | None]:
         """States in the order of `keys`. Raises Unavailable."""
+
+    def wakes(self, partition: int, after: EventTime) -> tuple[dict[str, EventTime], EventTime | None]:
+        """The earliest wake-ups later than `after`, all up to the time that comes second; None: there are no more. Raises Unavailable."""
 
     def commit(self, partition: int, batch: Batch) -> None:
         """All or nothing; the stored sequence must be one less than the batch's. Raises Fenced, Unavailable (nothing known: ask
@@ -86,9 +90,10 @@ class StateStore(Protocol):
 
 
 class MemoryStore:
-    """In a dictionary: for the in-memory driver, replay and tests."""
+    """In a dictionary: for the in-memory driver, replay and tests. `timer_page` is how many wake-ups it tells at a time, at least."""
 
-    def __init__(self) -> None:
+    def __init__(self, timer_page: int = 1_000_000) -> None:
+        self._timer_page = timer_page
         self.states: dict[int, dict[str, bytes]] = {}
         self.read_models: dict[int, dict[str, bytes]] = {}
         self._wakes: dict[int, dict[str, EventTime]] = {}
@@ -104,12 +109,19 @@ class MemoryStore:
         return Opened(
             msgspec.structs.replace(found) if found else None,
             self._outboxes.get(partition, []),
-            dict(self._wakes.get(partition, {})),
+            *self.wakes(partition, -(2**63)),
         )
 
     def load(self, partition: int, keys: Sequence[str]) -> list[bytes | None]:
         states = self.states.get(partition, {})
         return [states.get(key) for key in keys]
+
+    def wakes(self, partition: int, after: EventTime) -> tuple[dict[str, EventTime], EventTime | None]:
+        later = {key: at for key, at in self._wakes.get(partition, {}).items() if at > after}
+        if len(later) <= self._timer_page:
+            return later, None
+        known = sorted(later.values())[self._timer_page - 1]
+        return {key: at for key, at in later.items() if at <= known}, known
 
     def commit(self, partition: int, batch: Batch) -> None:
         stored, generation = self.sequence(partition)

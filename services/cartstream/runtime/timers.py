@@ -1,4 +1,4 @@
-"""Wake-ups of one partition: at most one a key, re-armed lazily."""
+"""Wake-ups of one partition: at most one a key, re-armed lazily, read from the store as time comes near them."""
 
 from __future__ import annotations
 
@@ -11,19 +11,33 @@ from cartstream.events.times import EventTime
 class Timers:
     """Keys by due time. An earlier time replaces a later one at once; a later one waits until the earlier pops.
 
-    `changed` collects what to persist: key → due, or None for gone.
+    `known` says up to which time (included) all that the store has is here; None: all. Whoever fires asks `knows` first and calls
+    `learn`. What was wanted meanwhile is newer than what the store had. `changed` collects what to persist: key → due, None for gone.
     """
 
-    def __init__(self, due: dict[str, EventTime]) -> None:
+    def __init__(self, due: dict[str, EventTime], known: EventTime | None = None) -> None:
         self._due = due
         self._heap = [(at, key) for key, at in due.items()]
         heapq.heapify(self._heap)
+        self.known = known
         self.changed: dict[str, EventTime | None] = {}
 
     def __len__(self) -> int:
         return len(self._due)
 
+    def knows(self, watermark: EventTime) -> bool:
+        return self.known is None or watermark <= self.known
+
+    def learn(self, due: dict[str, EventTime], known: EventTime | None) -> None:
+        """More of what the store has, all up to `known`."""
+        for key, at in due.items():
+            if key not in self._due:
+                self._due[key] = at
+                heapq.heappush(self._heap, (at, key))
+        self.known = known
+
     def armed(self, key: str) -> EventTime | None:
+        """None also for one that the store has and that is not here yet: wanting it again is then right, if not needed."""
         return self._due.get(key)
 
     def want(self, key: str, at: EventTime) -> None:
@@ -36,7 +50,7 @@ class Timers:
 
     def cancel(self, key: str) -> None:
         """The key's state is gone."""
-        if self._due.pop(key, None) is not None:
+        if self._due.pop(key, None) is not None or self.known is not None:
             self.changed[key] = None
 
     def pop_due(self, watermark: EventTime) -> Iterator[tuple[EventTime, str]]:

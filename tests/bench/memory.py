@@ -1,0 +1,93 @@
+"""What Redis keeps of an active customer, over all services."""
+
+from __future__ import annotations
+
+import os
+import time
+import uuid
+from collections.abc import Iterator
+from typing import Any
+
+import orjson
+from confluent_kafka import Producer
+from redis import Redis
+
+from cartstream.events.times import SECOND, iso
+from cartstream.runtime.kafka import ensure_topics
+from tests.bench.ground import PARTITIONS, Ground, wait_until
+from tests.bench.whole import STAGES, _running, _service
+
+CUSTOMERS = int(os.environ.get("BENCH_MEMORY_CUSTOMERS", "50000"))
+KNOWN_IN = 4
+STEPS = 7
+
+
+def memory(on: Ground) -> dict[str, Any]:
+    """Each customer has one device, an open session, three product views and a cart of three; one in four is known by e-mail."""
+    prefix = f"bench-{uuid.uuid4().hex[:6]}."
+    redis = Redis.from_url(on.redis_url)
+    ensure_topics(on.brokers, prefix, PARTITIONS, 1, PARTITIONS)
+    before = _used(redis)
+    producer = Producer({"bootstrap.servers": on.brokers, "partitioner": "murmur2_random", "linger.ms": 50})
+    for device, event in _shoppers(CUSTOMERS):
+        producer.produce(prefix + "clickstream", orjson.dumps(event), device)
+        producer.poll(0)
+    producer.flush()
+    with _running(on, prefix) as (processes, _):
+        stages = {name: _service(processes, name) for name in STAGES}
+        for name in ("identity", "sessions"):
+            wait_until(lambda name=name: stages[name].value("cartstream_records_processed_total", outcome="ok") >= STEPS * CUSTOMERS)  # type: ignore[misc]
+        wait_until(lambda: all(stage.value("cartstream_consumer_lag_records") < PARTITIONS * 50 for stage in stages.values()))
+    used = _used(redis) - before
+    return {
+        "name": "memory",
+        "customers": CUSTOMERS,
+        "redis_bytes_per_customer": round(used / CUSTOMERS),
+        "by_key": _by_family(redis, prefix),
+    }
+
+
+def _shoppers(count: int) -> Iterator[tuple[str, dict[str, Any]]]:
+    start = int(time.time() * 1000) - STEPS * 30 * SECOND
+    for step in range(STEPS):
+        for number in range(count):
+            device = f"{number:08x}-0000-4000-8000-{number:012x}"
+            at = start + step * 30 * SECOND + number * 60 * SECOND // count
+            event = {"messageId": str(uuid.UUID(int=number * 8 + step)), "anonymousId": device, "timestamp": iso(at)}
+            product = {
+                "product_id": f"sku-{(number + step % 3) % 5000}",
+                "price": 19.99,
+                "quantity": 1,
+                "currency": "EUR",
+                "name": "Some product",
+            }
+            if step == 0 and number % KNOWN_IN == 0:
+                yield (
+                    device,
+                    event
+                    | {
+                        "type": "identify",
+                        "userId": f"user-{number}",
+                        "traits": {"email": f"s{number}@example.test", "consent": {"email": True}},
+                    },
+                )
+            elif step == 0:
+                yield device, event | {"type": "page"}
+            else:
+                yield device, event | {"type": "track", "event": "Product Viewed" if step < 4 else "Product Added", "properties": product}
+
+
+def _used(redis: Redis) -> int:
+    found: Any = redis.info("memory")
+    return int(found["used_memory_dataset"])
+
+
+def _by_family(redis: Redis, prefix: str) -> dict[str, int]:
+    """Bytes a customer by kind of key."""
+    total: dict[str, int] = {}
+    for name in redis.scan_iter(match=f"{prefix}*", count=5_000):
+        service, _, rest = bytes(name).decode().removeprefix(prefix + "{").partition("}:")
+        family = f"{service.partition(':')[0]} {rest.partition(':')[0]}"
+        size: Any = redis.memory_usage(bytes(name), samples=200)
+        total[family] = total.get(family, 0) + int(size)
+    return {family: round(size / CUSTOMERS) for family, size in sorted(total.items(), key=lambda entry: -entry[1])}
