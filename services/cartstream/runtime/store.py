@@ -57,7 +57,7 @@ def packed(outbox: list[Wire]) -> list[Any]:
 
 
 class Opened(msgspec.Struct):
-    """What a new owner finds. `checkpoint` None: nothing was ever written. `wakes` are the earliest, all up to `known`; None: all there are."""
+    """What a new owner finds. `checkpoint` None: nothing was ever written. `wakes` are the earliest, up to `known`; None: all there are."""
 
     checkpoint: Checkpoint | None
     outbox: list[Wire]
