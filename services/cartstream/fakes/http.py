@@ -2,22 +2,24 @@
 
 from __future__ import annotations
 
-from urllib.parse import parse_qs, urlsplit
+from urllib.parse import parse_qs, unquote, unquote_plus, urlsplit
 
 import msgspec
-from aiohttp import web
 
 from cartstream.errors import Refused
 from cartstream.fakes import push
 from cartstream.fakes.failures import Failure, Failures
+from cartstream.fakes.http_line import Cut, Request, Response
 from cartstream.fakes.inbox import Inbox
 
 _encode = msgspec.json.Encoder().encode
 _read_failure = msgspec.json.Decoder(Failure, strict=False).decode
+_PUSH = "/push/send/"
+_SMS = "/2010-04-01/Accounts/"
 
 
 class Api:
-    """Answers every request of the port. One plain handler without a router: it must not be slower than what it tests."""
+    """Answers every request of the port. No router: it must not be slower than what it tests."""
 
     def __init__(self, inbox: Inbox, failures: Failures) -> None:
         self._inbox, self._failures = inbox, failures
@@ -25,91 +27,80 @@ class Api:
         self._gone: set[str] = set()
         self._minted = 0
 
-    async def answer(self, request: web.BaseRequest) -> web.StreamResponse:
-        path, method = request.path, request.method
+    def answer(self, request: Request) -> Response | Cut:
+        target = request.target
         try:
-            if method == "POST" and path.startswith("/push/send/"):
-                return await self._push(request, path.removeprefix("/push/send/"))
-            if method == "POST" and path.startswith("/2010-04-01/Accounts/"):
-                return await self._sms(request)
-            return await self._control(request, method, path)
+            if request.method == "POST" and target.startswith(_PUSH):
+                return self._push(request, unquote(target[len(_PUSH) :]))
+            if request.method == "POST" and target.startswith(_SMS):
+                return self._sms(request)
+            return self._control(request)
         except Refused as error:
             status = int(error.reason) if error.reason.isdigit() else 400
             return _json({"message": error.detail}, status)
 
-    async def _sms(self, request: web.BaseRequest) -> web.StreamResponse:
-        form = {name: values[0] for name, values in parse_qs((await request.read()).decode()).items()}
-        if not request.headers.get("Authorization", "").startswith("Basic "):
+    def _sms(self, request: Request) -> Response | Cut:
+        form = _form(request.body.decode())
+        if not request.header(b"authorization").startswith("Basic "):
             return _json({"code": 20003, "message": "Authenticate"}, 401)
         to, body = form.get("To", ""), form.get("Body", "")
         if not to.startswith("+"):
             return _json({"code": 21211, "message": "The 'To' number is not a valid phone number."}, 400)
         failure = self._failures.next("sms", to)
         if failure is not None and not failure.accepts:
-            return await self._fail(request, failure)
-        query = {name: values[0] for name, values in parse_qs(urlsplit(form.get("StatusCallback", "")).query).items()}
+            return _fail(failure)
+        query = _form(form.get("StatusCallback", "").partition("?")[2])
         ids = (query.get("command"), query.get("journey"), query.get("step"))
         number = self._inbox.take("sms", to, ids, body[:60], body.encode())
         if failure is not None:
-            return await self._fail(request, failure)
+            return _fail(failure)
         return _json({"sid": f"SM{number:032x}", "status": "queued", "to": to}, 201)
 
-    async def _push(self, request: web.BaseRequest, number: str) -> web.StreamResponse:
-        body = await request.read()
+    def _push(self, request: Request, number: str) -> Response | Cut:
         if number in self._gone:
             return _json({"message": "unsubscribed"}, 410)
         failure = self._failures.next("push", number)
         if failure is not None and not failure.accepts:
-            return await self._fail(request, failure)
-        payload, opened = push.open_message(number, request.headers, body, self.base_url)
+            return _fail(failure)
+        payload, opened = push.open_message(number, request, self.base_url)
         self._inbox.take("push", number, (payload.id, payload.journey, payload.step), payload.title, opened)
-        if failure is not None:
-            return await self._fail(request, failure)
-        return web.Response(status=201)
+        return Response(201) if failure is None else _fail(failure)
 
-    async def _fail(self, request: web.BaseRequest, failure: Failure) -> web.StreamResponse:
-        if failure.status is not None:
-            headers = {} if failure.retry_after is None else {"Retry-After": f"{failure.retry_after:g}"}
-            return _json({"code": failure.code, "message": failure.text}, failure.status, headers)
-        if failure.mode.endswith("timeout"):
-            await self._failures.hang()
-        if request.transport is not None:
-            request.transport.abort()
-        return web.Response(status=500)
-
-    async def _control(self, request: web.BaseRequest, method: str, path: str) -> web.StreamResponse:
-        match method, path.strip("/").split("/"):
+    def _control(self, request: Request) -> Response:
+        url = urlsplit(request.target)
+        query = {name: values[0] for name, values in parse_qs(url.query).items()}
+        match request.method, url.path.strip("/").split("/"):
             case "GET", ["livez"]:
-                return web.Response(text="ok\n")
+                return Response(200, b"ok\n", "text/plain")
             case "GET", ["counts"]:
                 return _json(self._inbox.counts())
             case "GET", ["messages"]:
-                return _json(self._inbox.after(_number(request.query.get("after", "0"))))
+                return _json(self._inbox.after(_number(query.get("after", "0"))))
             case "GET", ["messages", n]:
                 content = self._inbox.content(_number(n))
-                return web.Response(status=404) if content is None else web.Response(body=content)
+                return Response(404) if content is None else Response(200, content, "application/octet-stream")
             case "POST", ["fail"]:
-                return await self._plan(request)
+                return self._plan(request)
             case "POST", ["reset"]:
                 self._inbox.clear()
                 self._failures.clear()
                 self._gone.clear()
-                return web.Response(status=204)
+                return Response(204)
             case "POST", ["push", "subscriptions"]:
-                return _json(self._mint(request.query.get("count")), 201)
+                return _json(self._mint(query.get("count")), 201)
             case "DELETE", ["push", "subscriptions", number]:
                 self._gone.add(number)
-                return web.Response(status=204)
+                return Response(204)
             case "POST", ["callbacks", "sms"]:
-                return web.Response(status=204)
-        return _json({"message": f"no {method} {path} here"}, 404)
+                return Response(204)
+        return _json({"message": f"no {request.method} {url.path} here"}, 404)
 
-    async def _plan(self, request: web.BaseRequest) -> web.StreamResponse:
+    def _plan(self, request: Request) -> Response:
         try:
-            self._failures.plan(_read_failure(await request.read()))
+            self._failures.plan(_read_failure(request.body))
         except msgspec.DecodeError as error:
             raise Refused("bad_failure", str(error)) from error
-        return web.Response(status=204)
+        return Response(204)
 
     def _mint(self, count: str | None) -> object:
         """One subscription, or a list of `count`."""
@@ -124,5 +115,17 @@ def _number(text: str) -> int:
     return int(text)
 
 
-def _json(value: object, status: int = 200, headers: dict[str, str] | None = None) -> web.Response:
-    return web.Response(body=_encode(value), status=status, headers=headers, content_type="application/json")
+def _form(text: str) -> dict[str, str]:
+    pairs = (pair.partition("=") for pair in text.split("&"))
+    return {unquote_plus(name): unquote_plus(value) for name, _, value in pairs}
+
+
+def _fail(failure: Failure) -> Response | Cut:
+    if failure.status is None:
+        return Cut(after_silence=failure.mode.endswith("timeout"))
+    headers = "" if failure.retry_after is None else f"Retry-After: {failure.retry_after:g}\r\n"
+    return _json({"code": failure.code, "message": failure.text}, failure.status, headers)
+
+
+def _json(value: object, status: int = 200, headers: str = "") -> Response:
+    return Response(status, _encode(value), headers=headers)

@@ -6,25 +6,26 @@ import hashlib
 import hmac
 import re
 import time
-from collections.abc import Mapping
 from functools import lru_cache
 from typing import Any
 
-import http_ece
 import msgspec
 import orjson
-from cryptography.exceptions import InvalidSignature
+from cryptography.exceptions import InvalidSignature, InvalidTag
 from cryptography.hazmat.primitives.asymmetric import ec
 from cryptography.hazmat.primitives.asymmetric.utils import encode_dss_signature
+from cryptography.hazmat.primitives.ciphers.aead import AESGCM
 from cryptography.hazmat.primitives.hashes import SHA256
+from cryptography.hazmat.primitives.kdf.hkdf import HKDF
 from cryptography.hazmat.primitives.serialization import Encoding, PublicFormat
 
 from cartstream.errors import Refused
 from cartstream.fakes.base64url import b64, unb64
+from cartstream.fakes.http_line import Request
 
 _SECRET = b"cartstream fakes"
 _KEY = ec.derive_private_key(int.from_bytes(hashlib.sha256(_SECRET).digest(), "big") >> 1, ec.SECP256R1())
-_POINT = b64(_KEY.public_key().public_bytes(Encoding.X962, PublicFormat.UncompressedPoint))
+_OUR_POINT = _KEY.public_key().public_bytes(Encoding.X962, PublicFormat.UncompressedPoint)
 _TOPIC = re.compile(r"[A-Za-z0-9_-]{1,32}\Z")
 _DAY_S = 86_400
 
@@ -46,26 +47,44 @@ def subscription(base_url: str, number: str) -> dict[str, Any]:
     """The subscription of browser `number` as the browser would give it. The same number gives the same one, without any server."""
     return {
         "endpoint": f"{base_url}/push/send/{number}",
-        "keys": {"p256dh": _POINT, "auth": b64(_auth(number))},
+        "keys": {"p256dh": b64(_OUR_POINT), "auth": b64(_auth(number))},
     }
 
 
-def open_message(number: str, headers: Mapping[str, str], body: bytes, origin: str) -> tuple[Payload, bytes]:
+def open_message(number: str, request: Request, origin: str) -> tuple[Payload, bytes]:
     """The payload, read and raw. Raises Refused with the HTTP status as its reason."""
-    if not headers.get("TTL", "").isdigit():
+    if not request.header(b"ttl").isdigit():
         raise Refused("400", "TTL is missing")
-    if headers.get("Content-Encoding") != "aes128gcm":
+    if request.header(b"content-encoding") != "aes128gcm":
         raise Refused("400", "Content-Encoding is not aes128gcm")
-    if not _TOPIC.match(headers.get("Topic", "x")):
+    if b"topic" in request.headers and not _TOPIC.match(request.header(b"topic")):
         raise Refused("400", "Topic is not 1 to 32 base64url characters")
-    if len(body) > 4_096:
+    if len(request.body) > 4_096:
         raise Refused("413", "more than 4,096 bytes")
-    _check_sender(headers.get("Authorization", ""), origin)
+    _check_sender(request.header(b"authorization"), origin)
     try:
-        opened: bytes = http_ece.decrypt(body, private_key=_KEY, auth_secret=_auth(number), version="aes128gcm")  # type: ignore[no-untyped-call]
+        opened = _decrypt(request.body, _auth(number))
         return _read_payload(opened), opened
-    except (http_ece.ECEException, ValueError, msgspec.DecodeError) as error:
+    except (InvalidTag, ValueError, msgspec.DecodeError) as error:
         raise Refused("400", f"the payload does not open: {type(error).__name__}") from error
+
+
+def _decrypt(body: bytes, auth: bytes) -> bytes:
+    """RFC 8291, one record: salt, record size, the sender's point, what was sealed. Raises ValueError and InvalidTag."""
+    salt, point, sealed = body[:16], body[21:86], body[86:]
+    if len(body) < 86 or body[20] != 65:
+        raise ValueError("no point of the sender")
+    shared = _KEY.exchange(ec.ECDH(), ec.EllipticCurvePublicKey.from_encoded_point(ec.SECP256R1(), point))
+    secret = _derived(auth, shared, b"WebPush: info\0" + _OUR_POINT + point, 32)
+    cipher = AESGCM(_derived(salt, secret, b"Content-Encoding: aes128gcm\0", 16))
+    padded = cipher.decrypt(_derived(salt, secret, b"Content-Encoding: nonce\0", 12), sealed, None).rstrip(b"\0")
+    if padded[-1:] != b"\x02":
+        raise ValueError("not the last record")
+    return padded[:-1]
+
+
+def _derived(salt: bytes, secret: bytes, purpose: bytes, length: int) -> bytes:
+    return HKDF(SHA256(), length, salt, purpose).derive(secret)
 
 
 def _check_sender(header: str, origin: str) -> None:

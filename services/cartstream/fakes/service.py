@@ -10,11 +10,12 @@ from contextlib import asynccontextmanager
 from dataclasses import asdict, dataclass
 
 import orjson
-from aiohttp import web
+import uvloop
 
 from cartstream.errors import ConfigError
 from cartstream.fakes.failures import Failures
 from cartstream.fakes.http import Api
+from cartstream.fakes.http_line import Desk, HttpConnection
 from cartstream.fakes.inbox import Inbox
 from cartstream.fakes.settings import FakesSettings
 from cartstream.fakes.smtp import MailServer
@@ -49,7 +50,8 @@ def run() -> int:
         return 2
     log.configure(settings.log_level, settings.log_format, service="fakes")
     try:
-        asyncio.run(_serve(settings))
+        with asyncio.Runner(loop_factory=uvloop.new_event_loop) as runner:
+            runner.run(_serve(settings))
     except OSError as error:
         print(f"cartstream: the fake providers cannot listen on {settings.fakes_host}: {error.strerror}", file=sys.stderr)
         return 2
@@ -71,16 +73,20 @@ async def serving(settings: FakesSettings) -> AsyncIterator[Fakes]:
     loop = asyncio.get_running_loop()
     inbox, failures = Inbox(settings.fakes_keep), Failures()
     api = Api(inbox, failures)
+    desk = Desk(api.answer, failures, set())
     mail = await loop.create_server(lambda: MailServer(inbox, failures), settings.fakes_host, settings.fakes_smtp_port)
-    runner = web.ServerRunner(web.Server(api.answer, access_log=None), shutdown_timeout=1)
-    await runner.setup()
     try:
-        site = web.TCPSite(runner, settings.fakes_host, settings.fakes_http_port)
-        await site.start()
-        api.base_url = f"http://{settings.fakes_host}:{runner.addresses[0][1]}"
-        port = mail.sockets[0].getsockname()[1]
-        yield Fakes(Addresses(settings.fakes_host, port, api.base_url), inbox, failures)
+        http = await loop.create_server(lambda: HttpConnection(desk), settings.fakes_host, settings.fakes_http_port)
+        try:
+            api.base_url = f"http://{settings.fakes_host}:{_port(http)}"
+            yield Fakes(Addresses(settings.fakes_host, _port(mail), api.base_url), inbox, failures)
+        finally:
+            failures.clear()
+            http.close()
+            desk.close()
     finally:
-        failures.clear()
         mail.close()
-        await runner.cleanup()
+
+
+def _port(server: asyncio.Server) -> int:
+    return int(server.sockets[0].getsockname()[1])
