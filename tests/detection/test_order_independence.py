@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import msgspec
 from hypothesis import given, settings
 from hypothesis import strategies as st
 
@@ -78,6 +79,23 @@ def test_arrival_order_and_watermarks_change_nothing(plan: list[Visit], jitter: 
     assert run(in_order, None) == expected
     assert run(shuffled, None) == expected
     assert run(shuffled, every * MINUTE) == expected
+
+
+@settings(max_examples=60, deadline=None)
+@given(plan=visits, wrongly=st.lists(st.booleans(), min_size=64, max_size=64), every=st.sampled_from([7, 33, 240]))
+def test_what_was_told_wrongly_before_the_watermark_leaves_no_trace(plan: list[Visit], wrongly: list[bool], every: int) -> None:
+    activities = shopper_of(plan).activities
+    arrivals = [(activity.at, activity) for activity in activities]
+    corrected = []
+    for (at, activity), wrong in zip(arrivals, wrongly, strict=False):
+        if wrong and activity.kind in ("cart_updated", "cart_emptied", "checkout_started"):
+            other = "cart_emptied" if activity.kind == "cart_updated" else "cart_updated"
+            never = msgspec.structs.replace(activity, id=f"{activity.id}-never", kind=other)
+            corrected += [(at, msgspec.structs.replace(activity, kind=other)), (at, never)]
+            corrected += [(at, msgspec.structs.replace(never, kind="retracted", cart=None))]
+        corrected.append((at, activity))
+
+    assert run(corrected, every * MINUTE) == run(arrivals, every * MINUTE)
 
 
 @settings(max_examples=60, deadline=None)

@@ -30,9 +30,9 @@ SECRETS = {"hash_key": "h" * 32, "vault_keys": "k1=" + base64.b64encode(b"v" * 3
 Event = tuple[int, str, bytes]
 
 
-def event(device: str, at: int, name: str = "page", user: str | None = None, **fields: Any) -> Event:
+def event(device: str, at: int, name: str = "page", user: str | None = None, number: int = 0, **fields: Any) -> Event:
     """(time after T0, key, bytes). `name` is page, identify or that of a track event; `fields` are its properties, or traits."""
-    body: dict[str, Any] = {"messageId": f"{device}-{at}-{name}", "anonymousId": device, "timestamp": iso(T0 + at)}
+    body: dict[str, Any] = {"messageId": f"{device}-{at}-{name}-{number}", "anonymousId": device, "timestamp": iso(T0 + at)}
     if user is not None:
         body["userId"] = user
     if name in ("page", "identify"):
@@ -42,12 +42,15 @@ def event(device: str, at: int, name: str = "page", user: str | None = None, **f
     return at, device, orjson.dumps(body)
 
 
+_JOURNEYS = load_journeys()
+
+
 def stages() -> list[Stage[Any]]:
     return [
         IdentityStage(load(IdentitySettings, **SECRETS), MemoryDirectory(), None),
         SessionsStage(load(SessionsSettings)),
         DetectionStage(load(DetectionSettings)),
-        JourneysStage(load(JourneysSettings), load_journeys()),
+        JourneysStage(load(JourneysSettings), _JOURNEYS),
     ]
 
 

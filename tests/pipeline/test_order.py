@@ -1,115 +1,83 @@
-"""The same input gives the same messages, however it is cut, spread, repeated or (within the lateness) reordered.
-
-What the results do depend on is kept still: a device's first event, since its customer is as old as that; logins, which come before
-anything else here; and the order of the changes of one cart and of the exits judged by it, which therefore come from one device
-(see tests/sessions/test_order.py). The examples at the end show what happens otherwise.
-"""
+"""Examples of what must not depend on arrival, and of the one thing that does (`tests/properties` has the rule)."""
 
 from __future__ import annotations
 
-from typing import Any
+import itertools
 
 import pytest
-from hypothesis import HealthCheck, given, settings
-from hypothesis import strategies as st
 
-from tests.pipeline.shop import HOUR, LATENESS, MINUTE, SECOND, Event, Partial, event
+from cartstream.events.records import Command
+from tests.pipeline.shop import HOUR, LATENESS, MINUTE, Event, Partial, event
 
-DEVICES = ["d1", "d2", "d3", "d4"]
-OWNER = {"d1": "ann", "d2": "ann", "d3": "bob", "d4": "bob"}
-PAUSES = [0, SECOND, 4 * SECOND, 20 * SECOND, 10 * MINUTE, 29 * MINUTE, 31 * MINUTE, 2 * HOUR]
-QUIET = settings(max_examples=25, deadline=None, suppress_health_check=[HealthCheck.too_slow, HealthCheck.data_too_large])
-SHOPPING = ["d1", "d3"]
-CART = ("Product Added", "Product Removed", "Order Completed", "Checkout Started")
+CONSENT = {"email": True, "sms": True, "push": True}
 
 
-@st.composite
-def days(draw: st.DrawFn) -> list[Event]:
-    """Each device is one shopper's. In order of time; logins first."""
-    events = [event(device, n * MINUTE, "identify", OWNER[device], **_fields("identify", device, "")) for n, device in enumerate(DEVICES)]
-    at = HOUR
-    for _ in range(draw(st.integers(1, 25))):
-        name = draw(st.sampled_from(["page", "page", "Product Viewed", "Product Added", *CART, "Exit Intent"]))
-        device = draw(st.sampled_from(SHOPPING if name in (*CART, "Exit Intent") else DEVICES))
-        at += draw(st.sampled_from(PAUSES)) + 1 + (2 * LATENESS if name in (*CART, "Exit Intent") else 0)
-        user = OWNER[device] if draw(st.booleans()) else None
-        events.append(event(device, at, name, user, **_fields(name, device, draw(st.sampled_from("abc")))))
-        at += 2 * LATENESS if name in (*CART, "Exit Intent") else 0
-    return events
+def known(device: str, at: int, user: str = "ann") -> Event:
+    return event(device, at, "identify", user, email=f"{user}@example.test", consent=CONSENT, timezone="Europe/Berlin")
 
 
-def _fields(name: str, device: str, product: str) -> dict[str, Any]:
-    if name == "identify":
-        consent = {"email": True, "sms": True, "push": True}
-        return {"email": f"{OWNER[device]}@example.test", "consent": consent, "timezone": "Europe/Berlin"}
-    if name == "Exit Intent":
-        return {"trigger": "pointer_top_exit", "dwell_ms": 30_000}
-    if name == "Order Completed":
-        return {"order_id": f"o-{product}", "products": [{"product_id": product}] if product != "c" else None}
-    return {"product_id": product, "price": 20.0, "currency": "EUR"} if name.startswith("Product") else {}
-
-
-def run(events: list[Event], partitions: int = 1, batch_size: int = 1_000, every: int = 1) -> dict[str, list[bytes]]:
+def run(events: list[Event], partitions: int = 1, every: int = 1) -> Partial:
     """`every`: how many events are fed before the pipeline works."""
-    shop = Partial(partitions, batch_size)
+    shop = Partial(partitions)
     for start in range(0, len(events), every):
         shop.click(*events[start : start + every])
-    shop.at(events[-1][0] + 60 * HOUR)
-    return shop.outcome()
-
-
-@QUIET
-@given(days(), st.sampled_from([7, 1_000]))
-def test_batches_change_nothing(events: list[Event], every: int) -> None:
-    expected = run(events)
-    assert run(events, every=every) == expected
-    assert run(events, batch_size=7, every=every) == expected
-    assert run(events, batch_size=1, every=1_000) == expected
-
-
-@QUIET
-@given(days(), st.sampled_from([3, 8]), st.sampled_from([1, 7, 1_000]))
-def test_partitions_change_nothing(events: list[Event], partitions: int, every: int) -> None:
-    assert run(events, partitions, every=every) == run(events, every=every)
-
-
-@QUIET
-@given(days(), st.sampled_from([1, 3]), st.lists(st.booleans(), min_size=29, max_size=29))
-def test_repetition_changes_nothing(events: list[Event], partitions: int, repeated: list[bool]) -> None:
-    again = [copy for entry, twice in zip(events, repeated, strict=False) for copy in ([entry, entry] if twice else [entry])]
-    assert run(again, partitions) == run(events)
-
-
-@QUIET
-@given(days(), st.sampled_from([1, 3]), st.lists(st.integers(0, LATENESS), min_size=29, max_size=29))
-def test_reordering_within_the_lateness_changes_nothing(events: list[Event], partitions: int, delays: list[int]) -> None:
-    arrivals = sorted(((entry[0] + delay, n) for n, (entry, delay) in enumerate(zip(events, delays, strict=False))))
-    assert run([events[n] for _, n in arrivals], partitions) == run(events)
+    return shop.at(max(at for at, _, _ in events) + 60 * HOUR)
 
 
 def carts_on_two_devices() -> list[Event]:
-    logins = [event(device, n * MINUTE, "identify", "ann", **_fields("identify", device, "")) for n, device in enumerate(("d1", "d2"))]
     changes = [("d1", "a"), ("d2", "b"), ("d1", "c")]
-    return logins + [event(device, HOUR + n * MINUTE, "Product Added", product_id=product) for n, (device, product) in enumerate(changes)]
-
-
-def a_login_long_after_the_cart() -> list[Event]:
-    return [
-        event("d1", 0, "identify", "ann", **_fields("identify", "d1", "")),
-        event("d2", MINUTE, "Product Added", product_id="a"),
-        event("d2", 3 * HOUR, user="ann"),
+    return [known("d1", 0), known("d2", MINUTE)] + [
+        event(device, HOUR + n * MINUTE, "Product Added", product_id=product) for n, (device, product) in enumerate(changes)
     ]
 
 
-@pytest.mark.xfail(strict=True, reason="one cart changed from two partitions: versions, and so episodes, follow arrival")
-def test_partitions_change_nothing_when_a_cart_is_changed_from_two_devices() -> None:
-    events = carts_on_two_devices()
-    assert run(events, 8, every=1_000)["signals"] == run(events)["signals"]
+@pytest.mark.parametrize("partitions", [1, 3, 8])
+def test_partitions_change_nothing_when_a_cart_is_changed_from_two_devices(partitions: int) -> None:
+    expected = run(carts_on_two_devices()).outcome()
+    assert len(expected["commands"]) == 2
+    assert run(carts_on_two_devices(), partitions, every=1_000).outcome() == expected
 
 
-@pytest.mark.xfail(
-    strict=True, reason="a merge acts when it is read: a cart abandoned before it is the survivor's if time has not passed yet"
-)
-def test_batches_change_nothing_when_a_merge_comes_long_after_the_cart() -> None:
-    events = a_login_long_after_the_cart()
-    assert run(events, every=1_000)["signals"] == run(events)["signals"]
+@pytest.mark.parametrize("arrival", list(itertools.permutations(range(4))))
+def test_a_removal_an_order_and_a_snapshot_may_come_in_any_order_within_the_lateness(arrival: tuple[int, ...]) -> None:
+    logins = [known("d1", 0), known("d2", MINUTE)]
+    changes = [
+        event("d1", HOUR, "Product Added", product_id="a", quantity=3, price=10.0),
+        event("d2", HOUR + 1_000, "Product Removed", product_id="a", quantity=1),
+        event("d2", HOUR + 2_000, "Cart Viewed", products=[{"product_id": "a", "quantity": 2}, {"product_id": "b", "quantity": 1}]),
+        event("d1", HOUR + LATENESS, "Order Completed", order_id="o", products=[{"product_id": "b"}]),
+    ]
+    expected = run([*logins, *changes])
+    (reminder, _) = sorted(expected.records(Command), key=lambda command: command.at)
+    assert [(item.product_id, item.quantity) for item in reminder.cart.items] == [("a", 2)]
+
+    assert run([*logins, *(changes[n] for n in arrival)]).outcome() == expected.outcome()
+
+
+def a_login_long_after_the_cart(*between: Event) -> list[Event]:
+    return [known("d1", 0), event("d2", MINUTE, "Product Added", product_id="a"), *between, event("d2", 3 * HOUR, user="ann")]
+
+
+def steps_sent(shop: Partial) -> dict[str, str]:
+    sent = {command.command_id: command.step for command in shop.records(Command)}
+    assert len(sent) == len(shop.records(Command))
+    return sent
+
+
+def test_whether_time_had_passed_before_a_login_was_read_changes_no_more_than_which_steps_before_it_are_sent() -> None:
+    """A merge acts when it is read. A cart that was left anonymously is nobody's who can be told while its steps come due, unless the login
+    is read before time passes: from a backlog. The steps are the same ones, by their ids, and those after the login are always sent."""
+    cart, login = a_login_long_after_the_cart()[:-1], a_login_long_after_the_cart()[-1]
+    live = Partial().click(*cart).at(2 * HOUR).click(login).at(63 * HOUR)
+    backlogs = [run([*cart, login], every=1), run([*cart, login], every=1_000)]
+
+    assert list(steps_sent(live).values()) == ["offer"]
+    for backlog in backlogs:
+        assert sorted(steps_sent(backlog).values()) == ["offer", "reminder"]
+        assert steps_sent(live).items() <= steps_sent(backlog).items()
+
+
+@pytest.mark.parametrize("every", [1, 1_000])
+def test_a_backlog_reminds_nobody_of_what_was_bought_before_the_login(every: int) -> None:
+    bought = event("d2", HOUR, "Order Completed", order_id="o", products=[{"product_id": "a"}])
+    assert steps_sent(run(a_login_long_after_the_cart(bought), every=every)) == {}

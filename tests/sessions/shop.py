@@ -9,10 +9,11 @@ import orjson
 
 from cartstream.events import avro
 from cartstream.events.read_model import Guard, decode_guard
-from cartstream.events.records import Activity, Cart, Customer, Handover, Merge
+from cartstream.events.records import Activity, Customer, Handover, Merge
 from cartstream.events.times import iso
 from cartstream.runtime.settings import load
 from cartstream.runtime.stage import Output, Record
+from cartstream.sessions.cart import snapshot
 from cartstream.sessions.settings import SessionsSettings
 from cartstream.sessions.stage import SessionsStage
 from cartstream.sessions.state import CustomerState
@@ -34,6 +35,10 @@ def track(name: str, at: int, /, **properties: Any) -> bytes:
 
 def add(product: str, at: int, quantity: int = 1, **more: Any) -> bytes:
     return track("Product Added", at, product_id=product, quantity=quantity, price=10.0, **more)
+
+
+def remove(product: str, at: int, quantity: int | None = None) -> bytes:
+    return track("Product Removed", at, product_id=product, quantity=quantity)
 
 
 class Shop:
@@ -86,7 +91,7 @@ class Shop:
 
     def cart(self, key: str = "c1") -> dict[str, int]:
         state = self.state(key)
-        found: Cart | None = state.cart() if state else None
+        found = snapshot(state) if state else None
         return {item.product_id: item.quantity for item in found.items} if found else {}
 
     def sessions(self) -> list[tuple[int, int, int]]:
@@ -110,4 +115,4 @@ class Shop:
                 self.see(output.value, customer=output.key)
 
 
-__all__ = ["FAR", "MINUTE", "T0", "Customer", "Handover", "Merge", "Shop", "add", "click", "track"]
+__all__ = ["FAR", "MINUTE", "T0", "Customer", "Handover", "Merge", "Shop", "add", "click", "remove", "track"]

@@ -7,15 +7,11 @@ import pytest
 
 from cartstream.events.read_model import Guard
 from cartstream.sessions.state import CustomerState
-from tests.sessions.shop import MINUTE, T0, Shop, add, track
+from tests.sessions.shop import MINUTE, T0, Shop, add, remove, track
 
 
 def order(at: int, *products: str, **more: Any) -> bytes:
     return track("Order Completed", at, order_id=f"o{at}", products=[{"product_id": product} for product in products], **more)
-
-
-def remove(product: str, at: int, quantity: int | None = None) -> bytes:
-    return track("Product Removed", at, product_id=product, quantity=quantity)
 
 
 def view(at: int, **cart: int) -> bytes:
@@ -41,7 +37,7 @@ def view(at: int, **cart: int) -> bytes:
         pytest.param([remove("a", 5), add("a", 6)], {"a": 1}, id="a newer one can"),
         pytest.param([add("a", 6), remove("a", 5)], {"a": 1}, id="an older removal takes nothing newer"),
         pytest.param([add("a", 0, 5), view(1, b=2)], {"b": 2}, id="a snapshot overwrites"),
-        pytest.param([add("a", 5), view(1, b=2)], {"a": 1}, id="an older snapshot does not"),
+        pytest.param([add("a", 5), view(1, b=2)], {"a": 1, "b": 2}, id="an older snapshot not what came after it"),
         pytest.param([add("a", 0), view(1), add("b", 2)], {"b": 1}, id="an empty snapshot empties"),
         pytest.param([add("a", 0), track("Cart Viewed", 1)], {"a": 1}, id="a snapshot without products says nothing"),
         pytest.param([view(5, a=1), add("b", 3)], {"a": 1}, id="an older add cannot cross a snapshot"),
@@ -58,8 +54,24 @@ def test_what_is_in_the_cart(events: list[bytes], expected: dict[str, int]) -> N
     assert Shop().see(*events).cart() == expected
 
 
+@pytest.mark.parametrize(
+    ("event", "expected"),
+    [
+        pytest.param(add("a", 3), {"a": 3, "b": 1}, id="an add counts"),
+        pytest.param(add("c", 3), {"a": 2, "b": 1}, id="unless the product was removed later"),
+        pytest.param(remove("a", 3), {"b": 1}, id="a removal counts"),
+        pytest.param(remove("b", 3), {"a": 2, "b": 1}, id="unless the product was added later"),
+        pytest.param(view(3, z=1), {"a": 2, "b": 1}, id="a snapshot does not"),
+        pytest.param(order(3), {"b": 1}, id="an order takes what was older"),
+    ],
+)
+def test_what_a_late_change_does(event: bytes, expected: dict[str, int]) -> None:
+    shop = Shop().see(add("a", 0, 2), add("b", 5), remove("c", 6)).pass_to(10).see(event)
+    assert shop.cart() == expected
+
+
 def test_each_effective_change_has_a_later_version() -> None:
-    shop = Shop().see(add("a", 5), add("b", 5), add("c", 3), remove("zzz", 9), view(9, a=1, b=1, c=1))
+    shop = Shop().see(add("a", 5), add("b", 5), add("c", 5), remove("zzz", 9), view(9, a=1, b=1, c=1))
     versions = [activity.cart.version - T0 for activity in shop.of_kind("cart_updated") if activity.cart]
     assert versions == [5, 6, 7]
 

@@ -2,6 +2,8 @@
 
 from __future__ import annotations
 
+import pytest
+
 from cartstream.events.read_model import Guard
 from cartstream.events.records import Activity, Customer, Merge
 from tests.sessions.shop import MINUTE, T0, Shop, add, click, track
@@ -28,6 +30,16 @@ def test_what_was_bought_on_either_side_leaves_the_cart_of_both() -> None:
         shop = Shop().see(bought, customer=buyer).see(add("a", 5), add("b", 6), customer=other).see(MERGE)
         assert shop.cart("new") == {"b": 1}
         assert shop.guards["guard:new"].order_mark == T0 + 10
+
+
+@pytest.mark.parametrize("owner", ["old", "new"])
+def test_a_cart_that_was_viewed_outlasts_a_merge_and_its_repetition(owner: str) -> None:
+    shop = Shop().see(track("Cart Viewed", 10, products=[{"product_id": "a", "quantity": 2}]), customer=owner)
+    before = shop.see(click("d2", 20), customer="old").states["old"]
+    assert shop.see(MERGE).cart("new") == {"a": 2}
+
+    shop.states["old"] = before
+    assert shop.see(MERGE).cart("new") == {"a": 2}
 
 
 def test_the_losers_guard_points_to_the_survivor() -> None:

@@ -20,6 +20,7 @@ from cartstream.detection.state import (
     OpenSession,
     Signalled,
     Visit,
+    short,
     signal_id,
 )
 from cartstream.events.records import Activity, Cart, Order, Signal
@@ -41,9 +42,9 @@ def apply(state: DetectionState, activity: Activity, found: Found) -> None:
 
 def _session_started(state: DetectionState, activity: Activity, found: Found) -> None:
     session = activity.session
-    if session is None or activity.device_id is None or session.session_id in state.ended:
+    if session is None or activity.device_id is None or short(session.session_id) in state.ended:
         return
-    state.open[activity.device_id] = OpenSession(session.session_id, activity.at)
+    state.open[activity.device_id] = OpenSession(short(session.session_id), activity.at)
     if len(state.open) > OPEN_LIMIT:
         del state.open[min(state.open, key=lambda device: (state.open[device].started_at, device))]
     shopper_returned(state, activity.at, found)
@@ -65,9 +66,10 @@ def _session_ended(state: DetectionState, activity: Activity, found: Found) -> N
     current = state.open.get(activity.device_id)
     if current is not None and current.started_at <= session.ended_at:  # by time: two that a merge joined end as one
         del state.open[activity.device_id]
-    if session.session_id in state.ended:
+    if short(session.session_id) in state.ended:
         return
-    state.ended = [*state.ended, session.session_id][-ENDED_LIMIT:]
+    state.ended = [*state.ended, short(session.session_id)][-ENDED_LIMIT:]
+    state.latches = [latch for latch in state.latches if latch.session_id != short(session.session_id)]
     state.last_activity = max(state.last_activity, session.ended_at)
     ended = Visit(session.session_id, session.started_at, session.ended_at, session.orders, list(session.viewed))
     state.visit = ended if state.visit is None else joined_visit(state.visit, ended)

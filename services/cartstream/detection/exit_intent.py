@@ -8,7 +8,7 @@ engaged visit beside it; going back is enough alone.
 from __future__ import annotations
 
 from cartstream.detection.settings import DetectionSettings
-from cartstream.detection.state import LATCH_LIMIT, DetectionState, Found, Latch, signal_id
+from cartstream.detection.state import LATCH_LIMIT, DetectionState, Found, Latch, short, signal_id
 from cartstream.events.records import Activity, Cart, ExitHint, Session, Signal
 from cartstream.events.times import EventTime
 
@@ -55,7 +55,7 @@ def judge_exit(state: DetectionState, known: DetectionState, activity: Activity,
     score, contributions = score_exit(hint, session, activity.cart, in_checkout, dwell_ms, settings)
     if score < settings.exit_threshold:
         return found.outcomes.append(("exit_intent", "below_threshold"))
-    state.latches = [*state.latches, Latch(session.session_id, activity.at)][-LATCH_LIMIT:]
+    state.latches = [*state.latches, Latch(short(session.session_id), activity.at)][-LATCH_LIMIT:]
     return found.signal(_exit_signal(state.customer_id, activity, session, score, contributions))
 
 
@@ -64,7 +64,7 @@ def _why_not(
 ) -> str | None:
     if session.orders > 0 or known.order_mark >= session.started_at:
         return "already_bought"
-    if any(latch.session_id == session.session_id for latch in state.latches):
+    if any(latch.session_id == short(session.session_id) for latch in state.latches):
         return "already_signalled"
     return "not_armed" if dwell_ms < settings.exit_armed_after_ms else None
 

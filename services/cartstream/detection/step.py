@@ -13,14 +13,23 @@ import msgspec
 from cartstream.detection import abandonment, handover
 from cartstream.detection.exit_intent import judge_exit
 from cartstream.detection.settings import DetectionSettings
-from cartstream.detection.state import PENDING_LIMIT, DetectionState, Found, copy_of, decode_state, encode_state, order_key, signal_id
+from cartstream.detection.state import (
+    NEVER,
+    PENDING_LIMIT,
+    DetectionState,
+    Found,
+    copy_of,
+    decode_state,
+    encode_state,
+    order_key,
+    signal_id,
+)
 from cartstream.events import topics
 from cartstream.events.records import Activity, Customer, Handover, Merge, Signal
 from cartstream.events.times import EventTime
 from cartstream.runtime.stage import Output, Step
 
 SERVICE = "detection"
-NEVER: EventTime = 2**62
 Event = Activity | Customer | Merge | Handover
 
 
@@ -68,13 +77,18 @@ def _activity(state: DetectionState | None, event: Activity, watermark: EventTim
         return _step(state, settings, [Output(topics.ACTIVITY, state.merged_into, moved)], Found())
     if event.kind == "exit_signal":
         return _exit(state, event, settings)
+    if event.kind == "retracted":
+        return _retract(state, event, settings)
     if event.kind not in abandonment.APPLY:
         outcome = "not_needed" if event.kind == "product_viewed" else "unknown_kind"
         return _step(state, settings, [], Found(outcomes=[("activity", outcome)]))
     state, found = state or DetectionState(event.customer_id), Found()
-    if event.kind == "order_placed":
+    corrected = _withdraw(state, event.id)
+    if event.kind == "order_placed" and not corrected:
         found.signal(_order(event))
-    _wait(state, event, found)
+    insort(state.pending, event, key=order_key)
+    if corrected:
+        found.outcomes.append(("activity", "corrected"))
     while len(state.pending) > PENDING_LIMIT:
         found.outcomes.append(("pending", "applied_early"))
         state = advance(state, state.pending[0].at, settings, found)
@@ -82,24 +96,23 @@ def _activity(state: DetectionState | None, event: Activity, watermark: EventTim
     return _step(state, settings, _publish(found), found)
 
 
-def _wait(state: DetectionState, event: Activity, found: Found) -> None:
-    if any(known.id == event.id for known in state.pending):
-        found.outcomes.append(("activity", "duplicate"))
-    else:
-        insort(state.pending, event, key=order_key)
+def _withdraw(state: DetectionState, id: str) -> bool:
+    """True if an activity of this id was waiting: what is told later counts."""
+    kept = [known for known in state.pending if known.id != id]
+    withdrawn = len(kept) < len(state.pending)
+    state.pending = kept
+    return withdrawn
+
+
+def _retract(state: DetectionState | None, event: Activity, settings: DetectionSettings) -> Step[DetectionState]:
+    withdrawn = state is not None and _withdraw(state, event.id)
+    return _step(state, settings, [], Found(outcomes=[("activity", "retracted" if withdrawn else "not_needed")]))
 
 
 def _order(event: Activity) -> Signal:
-    return Signal(
-        id=signal_id("order_placed", event.customer_id, event.id),
-        kind="order_placed",
-        customer_id=event.customer_id,
-        at=event.at,
-        last_activity=event.last_activity,
-        cart=event.cart,
-        order=event.order,
-        session_id=event.session.session_id if event.session is not None else None,
-    )
+    """Told at once, so it says nothing but the order itself: what else is known depends on what has come by now."""
+    id = signal_id("order_placed", event.customer_id, event.id)
+    return Signal(id, "order_placed", event.customer_id, event.at, event.at, order=event.order)
 
 
 def _exit(before: DetectionState | None, event: Activity, settings: DetectionSettings) -> Step[DetectionState]:

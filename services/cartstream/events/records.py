@@ -71,8 +71,12 @@ class Activity(msgspec.Struct, frozen=True):
     """What a shopper did that others act on (topic `activity`, key customer_id).
 
     kind: session_started, session_ended, product_viewed, cart_updated, cart_emptied, checkout_started, exit_signal,
-    order_placed. `last_activity` is the latest event time of any of the customer's devices known so far; `cart` is the
-    cart after the event (None when empty). A session_ended is about its session alone: `last_activity` is the session's, `cart` None.
+    order_placed, retracted. `last_activity` is the latest event time of any of the customer's devices known so far; `cart` is the
+    cart after the event (None when empty). A session_started or session_ended is about its session alone: `last_activity` is the
+    session's, `cart` None; of the others only an exit_signal has a session, as it is known by then.
+
+    Until the watermark has passed, what was told may turn out otherwise: an earlier event came later. It is told again under the same id,
+    and the last one told counts; retracted: nothing came of it after all.
     """
 
     id: str
@@ -91,7 +95,7 @@ class Signal(msgspec.Struct, frozen=True):
     """What journeys decide on (topic `signals`, key customer_id).
 
     kind: exit_intent, cart_abandoned, checkout_abandoned, browse_abandoned, cart_recovered, shopper_returned,
-    shopper_idle, cart_updated, cart_emptied, order_placed. For abandonments `at` is when it became true, `last_activity` what the
+    shopper_idle, cart_updated, cart_emptied, order_placed (told at once, with nothing but the order). For abandonments `at` is when it became true, `last_activity` what the
     steps' delays count from, and `episode` what identifies it (the cart version, or the session for exit and browse).
     """
 

@@ -40,14 +40,15 @@ class SessionsStage:
         if not customer_id:
             raise Refused("missing_id", "an identified event without the customer as its key")
         click = clicks.decode_click(raw)
+        message_id = click.message_id
         return ClickEvent(
-            customer_id=customer_id,
-            device_id=clicks.device_of(click.anonymous_id, click.user_id),
-            at=clicks.time_of(click.timestamp, raw),
-            message_id=clicks.message_id_of(click.message_id, raw),
-            action=_action(click),
-            click=click,
-            raw=raw,
+            customer_id,
+            click.anonymous_id or clicks.device_of(None, click.user_id),
+            clicks.time_of(click.timestamp, raw),
+            message_id if message_id and len(message_id) <= clicks.MAX_ID else clicks.message_id_of(None, raw),
+            _action(click),
+            click,
+            raw,
         )
 
     def key_of(self, event: Event) -> str:
@@ -62,12 +63,14 @@ class SessionsStage:
         return wake(state, watermark, self.rules)
 
 
+_OTHER, _SILENT = Action.OTHER, Action.SILENT
+_ACTION_OF_TYPE = {"page": Action.PAGE, "screen": Action.PAGE, "identify": _OTHER}
+
+
 def _action(click: clicks.Click) -> Action:
     if click.type == "track":
-        return clicks.ACTIONS.get(click.event or "", Action.OTHER)
-    if click.type in ("page", "screen"):
-        return Action.PAGE
-    return Action.OTHER if click.type == "identify" else Action.SILENT
+        return clicks.ACTIONS.get(click.event or "", _OTHER)
+    return _ACTION_OF_TYPE.get(click.type, _SILENT)
 
 
 def _control(raw: bytes) -> Event:

@@ -7,7 +7,6 @@ quantity wins when two carts join (commercetools), since that is safe to repeat.
 from __future__ import annotations
 
 from dataclasses import dataclass
-from typing import Any
 
 import msgspec
 
@@ -18,12 +17,15 @@ from cartstream.events.read_model import encode as encode_guard
 from cartstream.events.records import Activity, Customer, ExitHint, Handover, Merge, make_id
 from cartstream.events.times import EventTime
 from cartstream.runtime.stage import Output, Step
-from cartstream.sessions import cart
+from cartstream.sessions import cart, changes
 from cartstream.sessions.state import CustomerState, Visit
 
 SERVICE = "sessions"
 TRIGGER_LIMIT = 64
 _NO_PROPERTIES = Properties()
+_SILENT, _PAGE, _VIEW, _ORDER, _EXIT = Action.SILENT, Action.PAGE, Action.VIEW, Action.ORDER, Action.EXIT
+_LATE = [("record", "late")]
+_ON_TIME: list[tuple[str, str]] = []
 
 
 @dataclass(frozen=True, slots=True)
@@ -73,106 +75,110 @@ def step(state: CustomerState | None, event: Event, watermark: EventTime, rules:
 
 def wake(state: CustomerState, watermark: EventTime, rules: SessionRules) -> Step[CustomerState]:
     """End the sessions that are over, and forget a customer who has been silent for long."""
-    over = sorted((_ends_at(visit, rules), visit.session_id, visit) for visit in state.visits if _ends_at(visit, rules) <= watermark)
+    changes.settle(state, watermark)
+    over = sorted((_ends_at(visit, rules), visit.id, visit) for visit in state.visits if _ends_at(visit, rules) <= watermark)
     outputs = [_end(state, visit, ends_at) for ends_at, _, visit in over]
-    if not state.visits and state.last_activity + rules.keep <= watermark:
-        return Step(None, outputs)
+    if not state.visits:
+        if state.last_activity + rules.gap <= watermark:
+            state.browsed = b""  # from now on they are late, repeated or not
+        if state.last_activity + rules.keep <= watermark:
+            return Step(None, outputs)
     return _keep(state, rules, outputs)
 
 
 def _click(state: CustomerState, event: ClickEvent, watermark: EventTime, rules: SessionRules) -> Step[CustomerState]:
-    if not state.first_time(event.message_id):
+    action = event.action
+    if action is _SILENT:
+        return _keep(state, rules, [])
+    if state.recent:
+        changes.settle(state, watermark)
+    if not state.first_time(event.message_id, action):
         return Step(state, wake_at=_next_wake(state, rules), outcomes=[("record", "duplicate")])
     outputs: list[Output] = []
-    if event.action is Action.SILENT:
-        return _keep(state, rules, [])
-    visit = _visit_of(state, event.device_id, event.at, rules)
-    late = visit is None and event.at + rules.gap <= watermark
-    if visit is None and not late:
-        visit = Visit(event.device_id, _session_id(event), event.at, event.at)
+    visit = _visit(state, event, watermark, rules, outputs)
+    outcomes = _LATE if visit is None else _ON_TIME
+    if action <= _VIEW:
+        return Step(state, outputs, _next_wake(state, rules), outcomes=outcomes)
+    if action is _EXIT:
+        if visit is not None:
+            outputs.append(_exit(state, event, visit))
+        return Step(state, outputs, _next_wake(state, rules), outcomes=outcomes)
+    return _shop(state, event, visit, watermark, outputs, rules)
+
+
+def _visit(state: CustomerState, event: ClickEvent, watermark: EventTime, rules: SessionRules, outputs: list[Output]) -> Visit | None:
+    """The session that the event belongs to, with the event counted. None: it would be over already."""
+    at, device_id, gap = event.at, event.device_id, rules.gap
+    for visit in state.visits:  # no gap on either side, and not over the limit
+        if visit.device_id == device_id and at <= visit.last_at + gap and visit.started_at - gap <= at < visit.started_at + rules.limit:
+            break
+    else:
+        if at + gap <= watermark:
+            return None
+        visit = Visit(device_id, "", at, at)
         state.visits.append(visit)
-        outputs.append(_activity(state, "session_started", f"{visit.session_id}:started", event.at, visit))
-    if visit is not None:
-        told = visit.session_id
-        _attend(visit, event, watermark)
-        if visit.session_id != told:  # it began before what was told: whoever acts in event order takes the earlier
-            outputs.append(_activity(state, "session_started", f"{visit.session_id}:started", event.at, visit))
-        visit = _join_visits(state, visit, rules)
-        if event.at > state.last_activity:
-            state.last_activity = event.at
-    if event.action > Action.VIEW:
-        return _shop(state, event, visit, outputs, rules)
-    return Step(state, outputs, _next_wake(state, rules), outcomes=_LATE if late else _ON_TIME)
+        outputs.append(_started(state, visit))
+    if at > visit.last_at:
+        visit.last_at = at
+    elif at < visit.started_at:
+        told = visit.id
+        visit.begin_at(at, watermark)
+        if visit.id != told:  # it began before what was told: whoever acts in event order takes the earlier
+            outputs.append(_started(state, visit))
+    _count(visit, event)
+    if at > state.last_activity:
+        state.last_activity = at
+    return visit if len(state.visits) == 1 else _join_visits(state, visit, rules)
 
 
-def _session_id(event: ClickEvent) -> str:
-    return make_id("session", event.device_id, event.at)
-
-
-_LATE = [("record", "late")]
-_ON_TIME: list[tuple[str, str]] = []
-
-
-def _visit_of(state: CustomerState, device_id: str, at: EventTime, rules: SessionRules) -> Visit | None:
-    """The device's session that an event at this time belongs to: no gap on either side, and not over the limit."""
-    for visit in state.visits:
-        if (
-            visit.device_id == device_id
-            and visit.started_at - rules.gap <= at <= visit.last_at + rules.gap
-            and at < visit.started_at + rules.limit
-        ):
-            return visit
-    return None
-
-
-def _attend(visit: Visit, event: ClickEvent, watermark: EventTime) -> None:
+def _count(visit: Visit, event: ClickEvent) -> None:
+    action = event.action
     visit.events += 1
-    if event.at < visit.started_at:
-        visit.started_at = event.at
-        if event.at > watermark:  # so the id does not depend on who came first; a late event changes no id that was acted upon
-            visit.session_id = _session_id(event)
-    if event.at > visit.last_at:
-        visit.last_at = event.at
-    if event.action is Action.PAGE:
+    if action is _PAGE:
         visit.page_views += 1
-    elif event.action is Action.VIEW:
+    elif action is _VIEW:
         product_id = cart.product_id_of(event.click.properties or _NO_PROPERTIES)
         if product_id:
             visit.view(product_id, event.at)
-    elif event.action is Action.ORDER:
+    elif action is _ORDER:
         visit.orders += 1
 
 
-def _shop(state: CustomerState, event: ClickEvent, visit: Visit | None, outputs: list[Output], rules: SessionRules) -> Step[CustomerState]:
-    """Carts, checkouts, orders and exit hints."""
-    properties = event.click.properties or _NO_PROPERTIES
-    changed = cart.apply(state, event.action, properties, event.at)
-    kind: str | None = None
-    details: dict[str, Any] = {}
-    if event.action is Action.ORDER:
-        state.checkout_at = 0
-        kind, details = "order_placed", {"order": cart.order_of(properties)}
-    elif event.action is Action.CHECKOUT:
-        kind = "checkout_started" if state.checkout_at <= state.order_mark else None
-        state.checkout_at = max(state.checkout_at, event.at)
-    elif event.action is Action.EXIT and visit is not None:
-        kind, details = (
-            "exit_signal",
-            {"exit": ExitHint((properties.trigger or "unknown")[:TRIGGER_LIMIT], properties.dwell_ms, properties.scroll_pct)},
-        )
-    elif changed:
-        kind = "cart_updated" if state.lines else "cart_emptied"
-        state.checkout_at = state.checkout_at if state.lines else 0
-    if kind is not None:
-        outputs.append(_activity(state, kind, f"{event.message_id}:{kind}", event.at, visit, **details))
-    guarded = changed or event.action is Action.ORDER
-    return Step(state, outputs, _next_wake(state, rules), _guard(state) if guarded else None, outcomes=_LATE if visit is None else _ON_TIME)
+def _shop(
+    state: CustomerState, event: ClickEvent, visit: Visit | None, watermark: EventTime, outputs: list[Output], rules: SessionRules
+) -> Step[CustomerState]:
+    """Carts, checkouts and orders."""
+    device_id = visit.device_id if visit is not None else None
+    change = cart.change_of(event.action, event.click.properties or _NO_PROPERTIES, event.at, event.message_id, device_id)
+    told = changes.take(state, change, watermark)
+    outputs += [_told(state, one) for one in told]
+    outcomes = [*(_LATE if visit is None else _ON_TIME), *([("cart", "corrected")] if len(told) > 1 else ())]
+    return Step(state, outputs, _next_wake(state, rules), _guard(state) if told else None, outcomes=outcomes)
+
+
+def _told(state: CustomerState, told: changes.Told) -> Output:
+    change = told.change
+    latest = max(change.at, state.last_activity)
+    order = change.order if told.kind == "order_placed" else None
+    activity = Activity(told.id, told.kind, state.customer_id, change.at, latest, change.device_id, cart=told.cart, order=order)
+    return Output(topics.ACTIVITY, state.customer_id, activity)
+
+
+def _exit(state: CustomerState, event: ClickEvent, visit: Visit) -> Output:
+    """Told with what is known by now: the answer cannot wait."""
+    hints = event.click.properties or _NO_PROPERTIES
+    hint = ExitHint((hints.trigger or "unknown")[:TRIGGER_LIMIT], hints.dwell_ms, hints.scroll_pct)
+    latest, known = max(event.at, state.last_activity), changes.cart_at(state, event.at)
+    id = f"{event.message_id}:exit_signal"
+    activity = Activity(id, "exit_signal", state.customer_id, event.at, latest, visit.device_id, visit.facts(), known, hint)
+    return Output(topics.ACTIVITY, state.customer_id, activity)
 
 
 def _hand_over(state: CustomerState, event: Merge, rules: SessionRules) -> Step[CustomerState]:
     """The loser's sessions and cart go to the survivor; what stays is a tombstone that forwards."""
     if state.merged_into is not None:
         return _keep(state, rules, [])
+    changes.forget(state)
     handover = Handover(SERVICE, event.loser, event.survivor, event.at, msgspec.msgpack.encode(state))
     outputs = [Output(topics.ACTIVITY, event.loser, event), Output(topics.IDENTIFIED, event.survivor, handover)]
     last = max(state.last_activity, event.at)
@@ -181,6 +187,7 @@ def _hand_over(state: CustomerState, event: Merge, rules: SessionRules) -> Step[
 
 
 def _receive(state: CustomerState, event: Handover, rules: SessionRules) -> Step[CustomerState]:
+    """A merge acts when it is read, on both carts as they are then."""
     if event.service != SERVICE:
         return _keep(state, rules, [])
     if state.merged_into is not None:
@@ -191,22 +198,22 @@ def _receive(state: CustomerState, event: Handover, rules: SessionRules) -> Step
         state.visits.append(visit)
         _join_visits(state, visit, rules)
     state.last_activity = max(state.last_activity, other.last_activity)
-    state.checkout_at = max(state.checkout_at, other.checkout_at)
-    state.absorb_seen(other.seen)
+    state.absorb_seen(other)
+    changes.forget(state)
     outputs = []
     if cart.join(state, other):
         at = max(event.at, state.last_activity)
         kind = "cart_updated" if state.lines else "cart_emptied"
-        outputs.append(_activity(state, kind, make_id(kind, event.loser, event.survivor, event.at), at, None))
+        id = make_id(kind, event.loser, event.survivor, event.at)
+        joined = Activity(id, kind, state.customer_id, at, at, cart=cart.snapshot(state))
+        outputs.append(Output(topics.ACTIVITY, state.customer_id, joined))
     return _keep(state, rules, outputs, _guard(state))
 
 
 def _join_visits(state: CustomerState, visit: Visit, rules: SessionRules) -> Visit:
     """A late event, or a handover, may close the gap between two sessions of a device: then they are one. Returns it."""
-    if len(state.visits) == 1:
-        return visit
     for other in [known for known in state.visits if known.device_id == visit.device_id and known is not visit]:
-        first, second = sorted((visit, other), key=lambda known: (known.started_at, known.session_id))
+        first, second = sorted((visit, other), key=lambda known: (known.started_at, known.id))
         if second.started_at <= first.last_at + rules.gap and second.last_at < first.started_at + rules.limit:
             first.last_at = max(first.last_at, second.last_at)
             first.events += second.events
@@ -214,7 +221,7 @@ def _join_visits(state: CustomerState, visit: Visit, rules: SessionRules) -> Vis
             first.page_views += second.page_views
             for product_id, at in second.viewed.items():
                 first.view(product_id, at)
-            state.visits.remove(second)
+            state.visits = [known for known in state.visits if known is not second]
             visit = first
     return visit
 
@@ -239,19 +246,16 @@ def _ends_at(visit: Visit, rules: SessionRules) -> EventTime:
     return min(visit.last_at + rules.gap, visit.started_at + rules.limit)
 
 
+def _started(state: CustomerState, visit: Visit) -> Output:
+    id = f"{visit.id}:started"
+    started = Activity(id, "session_started", state.customer_id, visit.started_at, visit.started_at, visit.device_id, visit.facts())
+    return Output(topics.ACTIVITY, state.customer_id, started)
+
+
 def _end(state: CustomerState, visit: Visit, at: EventTime) -> Output:
-    """Says nothing of the customer but the session: when it is told, later events may or may not have come."""
     state.visits.remove(visit)
-    ended = Activity(f"{visit.session_id}:ended", "session_ended", state.customer_id, at, visit.last_at, visit.device_id, visit.facts())
+    ended = Activity(f"{visit.id}:ended", "session_ended", state.customer_id, at, visit.last_at, visit.device_id, visit.facts())
     return Output(topics.ACTIVITY, state.customer_id, ended)
-
-
-def _activity(state: CustomerState, kind: str, id: str, at: EventTime, visit: Visit | None, **details: Any) -> Output:
-    latest = max(at, state.last_activity)
-    device_id, facts = (visit.device_id, visit.facts()) if visit else (None, None)
-    return Output(
-        topics.ACTIVITY, state.customer_id, Activity(id, kind, state.customer_id, at, latest, device_id, facts, state.cart(), **details)
-    )
 
 
 def _guard(state: CustomerState) -> tuple[str, bytes]:
