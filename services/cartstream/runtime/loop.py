@@ -163,8 +163,9 @@ class StageLoop:
             if number in self._halted:
                 continue
             mine, again = owned.next_of(records.get(number, [])), owned.repeating
-            self._let_time_pass(owned, now)
-            interval = self._settings.announce_ms if mine or not owned.caught_up else self._settings.idle_ms
+            by_clock = self._let_time_pass(owned, now)
+            # The clock has news in every round. News that came from upstream must not wait: they would at every service of the chain.
+            interval = self._settings.idle_ms if by_clock else self._settings.announce_ms
             announce = now - owned.announced_at >= interval / 1000 and not again
             if not mine and not (announce and owned.partition.has_news):
                 continue
@@ -177,11 +178,13 @@ class StageLoop:
                     owned.announced_at = now
         return batches
 
-    def _let_time_pass(self, owned: Owned, now: float) -> None:
-        """A clickstream partition that is caught up and has been quiet for the grace follows the clock."""
+    def _let_time_pass(self, owned: Owned, now: float) -> bool:
+        """A clickstream partition that is caught up and has been quiet for the grace follows the clock. Whether it does."""
         watermark = owned.partition.watermark
         if isinstance(watermark, RecordWatermark) and owned.caught_up and now - owned.read_at >= self._idle_grace_s:
             watermark.follow_clock(self._clock.now())
+            return True
+        return False
 
     def _batch(self, number: int, records: list[Record], announce: bool) -> Batch | None:
         """The partition's batch, with records that the program fails on set aside; None when the service is stopping."""

@@ -39,8 +39,8 @@ class StageSettings(Settings):
 
     batch_size: int = Field(5_000, ge=1, le=100_000, description="most records of one poll; large under load, small when idle")
     poll_ms: int = Field(25, ge=1, le=1_000, description="longest wait for a first record; it bounds how late idle work is done")
-    announce_ms: int = Field(100, ge=1, description="real ms; how often a watermark is passed on while records flow")
-    idle_ms: int = Field(1_000, ge=1, description="real ms; the same while nothing comes in")
+    announce_ms: int = Field(100, ge=1, description="real ms; how often a watermark is passed on")
+    idle_ms: int = Field(1_000, ge=1, description="real ms; how often a clickstream partition that follows the clock tells the time")
     cache_entries: int = Field(200_000, ge=0, description="states kept in the process, over all partitions")
     state_ttl_days: int = Field(90, ge=1, description="state untouched for so long goes, by its Redis expiry")
     session_timeout_ms: int = Field(45_000, ge=1_000, description="Kafka gives a silent member's partitions away after this")
