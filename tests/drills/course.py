@@ -38,7 +38,7 @@ SOURCES = {
     **{channel: topics.commands(channel) for channel in topics.CHANNELS},
 }
 """What each service that a course waits for reads."""
-SESSION_TIMEOUT_MS = 3_000
+SESSION_TIMEOUT_MS = 6_000
 FINISH_SECONDS = 120.0
 _LOOK_S = 0.03
 _COMMITTED = IsolationLevel.READ_COMMITTED
