@@ -15,7 +15,7 @@ from redis import Redis
 from cartstream.events.times import SECOND, iso
 from cartstream.runtime.kafka import ensure_topics
 from tests.bench.ground import PARTITIONS, Ground, wait_until
-from tests.bench.whole import STAGES, _running, _service
+from tests.bench.whole import STAGES, running, service_of
 
 CUSTOMERS = int(os.environ.get("BENCH_MEMORY_CUSTOMERS", "50000"))
 KNOWN_IN = 4
@@ -33,8 +33,8 @@ def memory(on: Ground) -> dict[str, Any]:
         producer.produce(prefix + "clickstream", orjson.dumps(event), device)
         producer.poll(0)
     producer.flush()
-    with _running(on, prefix) as (processes, _):
-        stages = {name: _service(processes, name) for name in STAGES}
+    with running(on, prefix) as (processes, _):
+        stages = {name: service_of(processes, name) for name in STAGES}
         for name in ("identity", "sessions"):
             wait_until(lambda name=name: stages[name].value("cartstream_records_processed_total", outcome="ok") >= STEPS * CUSTOMERS)  # type: ignore[misc]
         wait_until(lambda: all(stage.value("cartstream_consumer_lag_records") < PARTITIONS * 50 for stage in stages.values()))
