@@ -73,7 +73,7 @@ class Drill:
 
     def _disturbed(self, ground: Ground, traffic: Traffic, form: Form, said: dict[str, Any]) -> Result:
         plan = Plan(traffic, form.seconds, self.env, self.static, self.services)
-        out = ground.out / self.name
+        out = ground.out / f"{self.name}-{traffic.seed}"
         around = nullcontext(ground.surroundings) if self.around is None else self.around(ground.surroundings)
         with around as surroundings, running(surroundings, plan, out) as course:
             return course.play(

@@ -179,11 +179,10 @@ class _Messages:
 
     def _held_back(self, command_id: str) -> bool:
         """Whether a sender knew of something that the shopper truly did after the message was due; of which, may differ, too."""
-        stops = [
-            end.status == "suppressed" and end.reason in _LAST_LOOK for ends in self._ends if (end := ends.get(command_id)) is not None
-        ]
+        told = [ends[command_id] for ends in self._ends if command_id in ends]
+        stopped = any(end.status in ("suppressed", "ambiguous") and end.reason in _LAST_LOOK for end in told)
         command = self._commands.get(command_id)
-        return any(stops) and command is not None and self._truth.acted_after(self._users.get(command.customer_id, ""), command.at)
+        return stopped and command is not None and self._truth.acted_after(self._users.get(command.customer_id, ""), command.at)
 
     def _repeated(self, channel: str, command: str, count: int) -> None:
         if channel == "push":
