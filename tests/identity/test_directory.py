@@ -30,7 +30,7 @@ def directory(request: pytest.FixtureRequest, topic_prefix: str) -> Iterator[Dir
         yield MemoryDirectory(seal)
         return
     with connect(request.getfixturevalue(request.param)) as client:
-        yield RedisDirectory(client, topic_prefix, seal, TTL_S)
+        yield RedisDirectory(client, topic_prefix, seal, TTL_S, news_s=0)
 
 
 def request_of(
@@ -138,14 +138,14 @@ def test_merges_are_told_to_everybody_who_listens(directory: Directory) -> None:
 
 
 def test_news_of_one_process_reach_another(redis: Redis) -> None:
-    one, other = RedisDirectory(redis, "t.", seal, TTL_S), RedisDirectory(redis, "t.", seal, TTL_S)
+    one, other = RedisDirectory(redis, "t.", seal, TTL_S, news_s=0), RedisDirectory(redis, "t.", seal, TTL_S, news_s=0)
     assert other.news() == {}
     tell(one, request_of("d1", 5, "u1"), request_of("d2", 7, "u1"))
     assert other.news() == {anonymous_customer("d2"): anonymous_customer("d1")}
 
 
 def test_the_public_read_model_has_sealed_contacts_and_points_to_the_survivor(redis: Redis) -> None:
-    directory = RedisDirectory(redis, "t.", seal, TTL_S)
+    directory = RedisDirectory(redis, "t.", seal, TTL_S, news_s=0)
     tell(directory, request_of("d1", 5, "u1", email="e", consent={"email": True}), request_of("d2", 7, "u1"))
 
     kept = decode_contact(_raw(redis, "d1"))
@@ -160,13 +160,13 @@ def _raw(redis: Redis, device: str) -> bytes:
 
 
 def test_every_customer_and_identifier_expires(redis: Redis) -> None:
-    tell(RedisDirectory(redis, "t.", seal, TTL_S), request_of("d1", 5, "u1", email="e"), request_of("d2", 7, "u1"))
+    tell(RedisDirectory(redis, "t.", seal, TTL_S, news_s=0), request_of("d1", 5, "u1", email="e"), request_of("d2", 7, "u1"))
     lasting = [bytes(name) for name in redis.scan_iter() if not 0 < int(str(redis.ttl(name))) <= TTL_S]
     assert lasting == [b"t.{identity}:merges"]
 
 
 def test_no_address_is_stored_in_clear(redis: Redis) -> None:
-    tell(RedisDirectory(redis, "t.", seal, TTL_S), request_of("d1", 5, "u1", email="secret"))
+    tell(RedisDirectory(redis, "t.", seal, TTL_S, news_s=0), request_of("d1", 5, "u1", email="secret"))
     everything = b"".join(bytes(redis.dump(name) or b"") for name in redis.scan_iter())
     assert b"example.test" not in everything
 
@@ -187,7 +187,7 @@ def test_processes_that_link_the_same_people_at_once_agree(redis_url: str, redis
         thread.start()
     for thread in threads:
         thread.join()
-    roots = RedisDirectory(redis, "t.", seal, TTL_S).roots([anonymous_customer(f"d{k}-{n}") for k in range(4) for n in range(30)])
+    roots = RedisDirectory(redis, "t.", seal, TTL_S, news_s=0).roots([anonymous_customer(f"d{k}-{n}") for k in range(4) for n in range(30)])
 
     assert roots == {anonymous_customer(f"d{k}-{n}"): anonymous_customer(f"d0-{n}") for k in range(1, 4) for n in range(30)}
 

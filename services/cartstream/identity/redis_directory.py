@@ -10,6 +10,7 @@
 
 from __future__ import annotations
 
+import time
 from collections.abc import Sequence
 from typing import Any
 
@@ -33,15 +34,18 @@ _decode = msgspec.msgpack.Decoder(Node).decode
 
 
 class RedisDirectory:
-    """`ttl_s` is how long an untouched customer stays."""
+    """`ttl_s` is how long an untouched customer stays. News are asked for every `news_s` at most: whoever has not heard of a merge
+    sends to the loser, which forwards."""
 
-    def __init__(self, client: redis.Redis, prefix: str, seal: Seal, ttl_s: int) -> None:
+    def __init__(self, client: redis.Redis, prefix: str, seal: Seal, ttl_s: int, news_s: float = 0.05) -> None:
         self._redis = client
         self._root = prefix + "{identity}:"
         self._prefix = prefix
         self._seal = seal
         self._ttl_s = ttl_s
         self._heard: bytes | None = None
+        self._news_s = news_s
+        self._asked_at = -news_s
 
     def link(self, requests: Sequence[LinkRequest]) -> list[Linked]:
         answers: list[Linked] = []
@@ -60,6 +64,9 @@ class RedisDirectory:
         return {customer_id: node.customer_id for customer_id, node in found.items() if node and node.customer_id != customer_id}
 
     def news(self) -> dict[str, str]:
+        if time.monotonic() - self._asked_at < self._news_s:
+            return {}
+        self._asked_at = time.monotonic()
         try:
             if self._heard is None:
                 self._heard = self._last_told()
