@@ -17,6 +17,7 @@ from tests.bench.peers.table import table
 from tests.support import Missing
 
 LEAST_EVENTS = 100_000
+CARTSTREAM = "cartstream"
 
 
 def main(words: list[str]) -> int:
@@ -24,8 +25,8 @@ def main(words: list[str]) -> int:
     parser = _parser()
     wanted = parser.parse_args(words)
     known = [engine.name for engine in ENGINES]
-    if unknown := [name for name in wanted.names if name not in known]:
-        parser.error(f"no engine named {', '.join(unknown)}: say any of {', '.join(known)}")
+    if unknown := [name for name in wanted.names if name not in (*known, CARTSTREAM)]:
+        parser.error(f"no engine named {', '.join(unknown)}: say any of {', '.join(known)}, {CARTSTREAM}")
     if wanted.events < LEAST_EVENTS:
         parser.error(f"{wanted.events} events are over before there is anything to measure: at least {LEAST_EVENTS}")
     chosen = [engine for engine in ENGINES if engine.name in (wanted.names or known)]
@@ -36,7 +37,7 @@ def main(words: list[str]) -> int:
         for engine in chosen:
             clicks = min(wanted.events, engine.most_clicks or wanted.events)
             rows.append(_told(engine.name, partial(run_peer, engine, on, backlog(clicks))))
-        rows.append(_told("cartstream", partial(run_cartstream, on, backlog(wanted.events))))
+        rows.append(_told(CARTSTREAM, partial(run_cartstream, on, backlog(wanted.events))))
     print(f"\n{table(rows)}")
     return 0 if all(row["check"]["correct"] for row in rows if "skipped" not in row) else 1
 

@@ -4,6 +4,7 @@ from __future__ import annotations
 
 from typing import Any, NamedTuple, TypeAlias
 
+import msgspec
 import orjson
 
 from cartstream.events.records import Activity, Cart, Session
@@ -38,7 +39,7 @@ class Fact(NamedTuple):
     customer: str
     device: str
     at: EventTime
-    visit: Visit
+    visit: Visit | None
     basket: Basket | None
     trigger: str | None = None
     bought: tuple[str, ...] | None = None
@@ -57,55 +58,55 @@ def cents(amount: float | None) -> int:
 def from_peer(key: bytes, value: bytes) -> Fact:
     """A record of a peer. Raises ValueError or KeyError for anything else."""
     told = orjson.loads(value)
-    customer = told["customer_id"]
-    if key.decode() != customer:
-        raise ValueError(f"a record of {customer} under another key")
-    session, cart = told["session"], told.get("cart")
-    kind = told["kind"]
+    if key.decode() != told["customer_id"]:
+        raise ValueError(f"a record of {told['customer_id']} under another key")
+    session = None if told.get("session") is None else msgspec.convert(told["session"] | {"device_id": told["device_id"]}, Session)
     return Fact(
-        kind=kind,
-        cause=_cause(kind, told["id"], told["device_id"], session["started_at"]),
-        customer=customer,
+        kind=told["kind"],
+        cause=_cause(told["id"], told["kind"], session),
+        customer=told["customer_id"],
         device=told["device_id"],
         at=told["at"],
-        visit=Visit(**{name: session[name] for name in Visit._fields[:-1]}, viewed=tuple(session["viewed"])),
-        basket=None if cart is None else _basket_of(cart),
+        visit=_visit(session),
+        basket=_basket(None if told.get("cart") is None else msgspec.convert(told["cart"], Cart)),
         trigger=told.get("trigger"),
-        bought=None if told.get("bought") is None else tuple(told["bought"]),
+        bought=_bought(told),
     )
 
 
-def _basket_of(cart: dict[str, Any]) -> Basket:
-    items = sorted((item["product_id"], item["quantity"], cents(item["price"])) for item in cart["items"])
-    return Basket(cart["version"], tuple(items), cents(cart["value"]), cart["currency"])
-
-
 def from_activity(activity: Activity) -> Fact:
-    """A record of cartstream's sessions. Raises ValueError for one that no click caused."""
-    session = activity.session
-    if session is None or activity.device_id is None:
-        raise ValueError(f"{activity.kind} without a session")
+    """A record of cartstream's sessions."""
     return Fact(
         kind=activity.kind,
-        cause=_cause(activity.kind, activity.id, activity.device_id, session.started_at),
+        cause=_cause(activity.id, activity.kind, activity.session),
         customer=activity.customer_id,
-        device=activity.device_id,
+        device=activity.device_id or "",
         at=activity.at,
-        visit=_visit(session),
-        basket=None if activity.cart is None else _basket(activity.cart),
+        visit=_visit(activity.session),
+        basket=_basket(activity.cart),
         trigger=None if activity.exit is None else activity.exit.trigger,
         bought=None if activity.order is None else tuple(activity.order.product_ids),
     )
 
 
-def _visit(session: Session) -> Visit:
+def _bought(told: dict[str, Any]) -> tuple[str, ...] | None:
+    return None if told.get("bought") is None else tuple(told["bought"])
+
+
+def _cause(id: str, kind: str, session: Session | None) -> str:
+    if kind in ("session_started", "session_ended") and session is not None:
+        return f"{session.device_id}:{session.started_at}"
+    return id.rpartition(":")[0]
+
+
+def _visit(session: Session | None) -> Visit | None:
+    if session is None:
+        return None
     return Visit(session.started_at, session.ended_at, session.events, session.orders, session.page_views, tuple(session.viewed))
 
 
-def _basket(cart: Cart) -> Basket:
-    items = tuple((item.product_id, item.quantity, cents(item.price)) for item in cart.items)
-    return Basket(cart.version, items, cents(cart.value), cart.currency)
-
-
-def _cause(kind: str, id: str, device: str, started_at: EventTime) -> str:
-    return f"{device}:{started_at}" if kind in ("session_started", "session_ended") else id.removesuffix(f":{kind}")
+def _basket(cart: Cart | None) -> Basket | None:
+    if cart is None:
+        return None
+    items = sorted((item.product_id, item.quantity, cents(item.price)) for item in cart.items)
+    return Basket(cart.version, tuple(items), cents(cart.value), cart.currency)

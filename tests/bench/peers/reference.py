@@ -148,9 +148,9 @@ class Referee:
         stay.clicks.append((at, what, properties.get("product_id")))
         kind = customer.shop(what, properties, at)
         if kind is not None:
-            fact = Fact(kind, click["messageId"], who, device, at, stay.visit(), customer.basket())
+            fact = Fact(kind, click["messageId"], who, device, at, None, customer.basket())
             if kind == "exit_signal":
-                fact = fact._replace(trigger=properties.get("trigger") or "unknown")
+                fact = fact._replace(visit=stay.visit(), trigger=properties.get("trigger") or "unknown")
             elif kind == "order_placed":
                 fact = fact._replace(bought=tuple(filter(None, [properties.get("product_id")])))
             self._reference.told[fact.name] = hash(fact)
@@ -171,7 +171,7 @@ class Referee:
         if stay is not None:
             self._end(who, stay, followed=True)
         customer.stay = stay = _Stay(device, at)
-        fact = Fact("session_started", stay.name, who, device, at, stay.visit(), customer.basket())
+        fact = Fact("session_started", stay.name, who, device, at, stay.visit(), None)
         self._reference.told[fact.name] = hash(fact)
         return stay
 

@@ -102,7 +102,7 @@ def test_a_checkout_is_told_once_until_an_order_or_an_empty_cart() -> None:
 def test_an_order_takes_its_product_and_one_without_takes_all() -> None:
     filled = [click("Product Added", 0, "a", 1), click("Product Added", 1, "b", 3)]
     of_one = Fact(
-        "order_placed", "m2", "c-1", DEVICE, START + 2, Visit(START, START + 2, 3, 1, 0, ()),
+        "order_placed", "m2", "c-1", DEVICE, START + 2, None,
         Basket(START + 2, (("b", 3, 250),), 750, "EUR"), None, ("a",),
     )  # fmt: skip
     assert reference(*filled, click("Order Completed", 2, "a")).told[of_one.name] == hash(of_one)

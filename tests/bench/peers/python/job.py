@@ -91,14 +91,16 @@ class Cart(msgspec.Struct, gc=False):
 
 
 class Fact(msgspec.Struct, gc=False, omit_defaults=True):
-    """One output record."""
+    """One output record. A session's start and end tell of the session, the cart's changes, checkouts and orders of the cart after
+    them, and an exit signal of both.
+    """
 
     id: str
     kind: str
     customer_id: str
     device_id: str
     at: int
-    session: Session
+    session: Session | None = None
     cart: Cart | None = None
     trigger: str | None = None
     bought: list[str] | None = None
@@ -129,7 +131,7 @@ def apply(shopper: Shopper, customer: str, click: Click) -> list[bytes]:
     if visit is None:
         visit = shopper.visit = Visit(click.anonymous_id, at, at)
         session = _session(visit)
-        facts.append(encode(Fact(session.session_id + ":started", "session_started", customer, visit.device, at, session, _cart(shopper))))
+        facts.append(encode(Fact(session.session_id + ":started", "session_started", customer, visit.device, at, session)))
     visit.events += 1
     visit.last_at = max(visit.last_at, at)
     if click.type == "track":
@@ -222,9 +224,10 @@ def _order(shopper: Shopper, properties: Properties, at: int) -> bool:
 
 
 def _told(kind: str, shopper: Shopper, visit: Visit, customer: str, click: Click, at: int) -> bytes:
-    fact = Fact(f"{click.message_id}:{kind}", kind, customer, visit.device, at, _session(visit), _cart(shopper))
+    fact = Fact(f"{click.message_id}:{kind}", kind, customer, visit.device, at, cart=_cart(shopper))
     properties = click.properties or _NO_PROPERTIES
     if kind == "exit_signal":
+        fact.session = _session(visit)
         fact.trigger = properties.trigger or "unknown"
     elif kind == "order_placed":
         fact.bought = [properties.product_id] if properties.product_id is not None else []

@@ -6,36 +6,39 @@ import java.io.IOException;
 import java.io.UncheckedIOException;
 import java.util.Map;
 
-/** The output records, as JSON: what happened, the session it happened in, and the cart after it. */
+/**
+ * The output records, as JSON. A session's start and end tell of the session, the cart's changes, checkouts and orders of the cart
+ * after them, and an exit signal of both.
+ */
 final class Fact {
     private static final int TYPICAL_BYTES = 512;
 
     private Fact() { }
 
-    static byte[] started(Click click, Shopper shopper) {
-        Visit visit = shopper.visit;
-        return written("session_started", visit.id() + ":started", click.customer, click.at, visit, shopper, null);
+    static byte[] started(Click click, Visit visit) {
+        return written("session_started", visit.id() + ":started", click.customer, visit.device, click.at, visit, null, null);
     }
 
-    /** About the session alone: the cart is left out. */
     static byte[] ended(String customer, Visit visit) {
-        return written("session_ended", visit.id() + ":ended", customer, visit.endsAt(), visit, null, null);
+        return written("session_ended", visit.id() + ":ended", customer, visit.device, visit.endsAt(), visit, null, null);
     }
 
     static byte[] of(String kind, Click click, Shopper shopper) {
-        return written(kind, click.messageId + ":" + kind, click.customer, click.at, shopper.visit, shopper, click);
+        Visit visit = click.kind == Click.Kind.EXIT ? shopper.visit : null;
+        return written(kind, click.messageId + ":" + kind, click.customer, click.device, click.at, visit, shopper, click);
     }
 
-    private static byte[] written(String kind, String id, String customer, long at, Visit visit, Shopper cart, Click cause) {
+    private static byte[] written(
+            String kind, String id, String customer, String device, long at, Visit visit, Shopper cart, Click cause) {
         ByteArrayOutputStream bytes = new ByteArrayOutputStream(TYPICAL_BYTES);
         try (JsonGenerator json = Click.JSON.createGenerator(bytes)) {
             json.writeStartObject();
             json.writeStringField("id", id);
             json.writeStringField("kind", kind);
             json.writeStringField("customer_id", customer);
-            json.writeStringField("device_id", visit.device);
+            json.writeStringField("device_id", device);
             json.writeNumberField("at", at);
-            writeSession(json, visit);
+            if (visit != null) writeSession(json, visit);
             if (cart != null && !cart.lines.isEmpty()) writeCart(json, cart);
             if (cause != null && cause.kind == Click.Kind.EXIT) {
                 json.writeStringField("trigger", cause.trigger == null ? "unknown" : cause.trigger);

@@ -15,7 +15,7 @@ public final class Sessions {
         }
         if (shopper.visit == null) {
             shopper.visit = new Visit(click);
-            told.accept(Fact.started(click, shopper));
+            told.accept(Fact.started(click, shopper.visit));
         }
         shopper.visit.attend(click);
         String kind = kindOf(shopper, click);
