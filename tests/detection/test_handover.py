@@ -64,6 +64,32 @@ def test_the_joined_cart_waits_for_the_handover_that_comes_later() -> None:
     assert [signal.kind for signal in running.published("signals") if not isinstance(signal, Merge)] == ["cart_abandoned"]
 
 
+@pytest.mark.parametrize("known_until", [199, 20, 0])
+def test_a_login_on_a_new_device_does_not_undo_what_came_due_before(known_until: int) -> None:
+    """Read as it happened, or after an outage that began when so many minutes had passed."""
+    left, stranger = Shopper("ann").visit(0, 10).add(5), Shopper("new").visit(200, 205)
+    running = partition()
+    running.feed(*left.activities)
+    running.advance(left.time(known_until))
+    running.feed(*stranger.activities, merge("new", "ann", left.time(203)))
+    running.advance(END)
+
+    signals = [(signal.kind, signal.at) for signal in running.published("signals") if not isinstance(signal, Merge)]
+    assert ("cart_abandoned", left.time(40)) in signals
+    assert [kind for kind, _ in signals].count("shopper_returned") == 1
+
+
+def test_what_is_taken_back_is_taken_back_from_a_state_that_waits_too() -> None:
+    shopper = Shopper("ann").visit(0, 10).add(5)
+    wrong = next(activity for activity in shopper.activities if activity.kind == "cart_updated")
+    running = partition()
+    running.feed(*shopper.activities, merge("ann", "bob", shopper.time(8)))
+    running.feed(msgspec.structs.replace(wrong, kind="retracted"))
+    running.advance(END)
+
+    assert [signal.kind for signal in running.published("signals") if not isinstance(signal, Merge)] == []
+
+
 def test_records_of_a_merged_customer_go_on_to_the_survivor() -> None:
     shopper = Shopper("ann").visit(0, 10).add(5)
     running = partition()

@@ -68,6 +68,16 @@ def test_no_cart_is_abandoned_while_identity_is_down_and_a_purchase_waits(partit
     assert steps(shop) == []
 
 
+@pytest.mark.parametrize("partitions", [1, 3, 8])
+def test_a_login_on_a_new_device_that_waits_in_a_backlog_costs_no_message(partitions: int) -> None:
+    before, after = (known(), add("d1", MINUTE)), (event("d2", 3 * HOUR), event("d2", 3 * HOUR + MINUTE, user="ann"))
+    in_time = Partial(partitions).click(*before).at(3 * HOUR - MINUTE).click(*after).at(LATER)
+    from_backlog = Partial(partitions).click(*before).at(20 * MINUTE).click(*after).at(LATER)
+
+    assert ("cart_abandonment", "reminder") in steps(in_time)
+    assert from_backlog.outcome()["commands"] == in_time.outcome()["commands"]
+
+
 def test_without_the_purchase_the_same_outage_only_delays_the_abandonment() -> None:
     shop = Partial(3).click(known(), add("d1", MINUTE)).at(5 * MINUTE)
     shop.down = {partition_of("d1", 3)}

@@ -45,6 +45,7 @@ def join(mine: DetectionState, other: DetectionState, merged_at: EventTime) -> D
         abandonment=left,
         signalled=sorted({*mine.signalled, *other.signalled}, key=_newest_cart_last)[-2 * SIGNALLED_LIMIT :],
         latches=sorted({*mine.latches, *other.latches}, key=lambda latch: (latch.at, latch.session_id))[-LATCH_LIMIT:],
+        parcels=sorted({*mine.parcels, *other.parcels}, key=lambda parcel: (parcel.at, parcel.loser)),
     )
 
 

@@ -79,13 +79,21 @@ class KeptCart(msgspec.Struct, array_like=True):
     currency: str | None
 
 
+class Parcel(msgspec.Struct, array_like=True, frozen=True):
+    """What was known of a customer who turned out to be this one, at the time of the login that told so."""
+
+    at: EventTime
+    loser: str
+    state: bytes
+
+
 class DetectionState(msgspec.Struct, array_like=True):
     """What waits for the watermark (`pending`, by time), and what all that the watermark has passed adds up to.
 
     `cart_version` is the largest seen, `cart_at` when the cart last changed, `began_at` when it ceased to be empty. `judged` is the
     last activity after which the shopper was found idle, `joined_at` when another customer's cart or state came in. `ended` are the
-    sessions that ended last, as `short` has them. A customer that was merged keeps only `merged_into`. Only while it is stored is the
-    cart in `kept_cart`.
+    sessions that ended last, as `short` has them. `parcels` wait for the watermark, too, by time. A customer that was merged keeps only
+    `merged_into`. Only while it is stored is the cart in `kept_cart`.
     """
 
     customer_id: str
@@ -108,6 +116,7 @@ class DetectionState(msgspec.Struct, array_like=True):
     merged_into: str | None = None
     joined_at: EventTime = 0
     kept_cart: KeptCart | None = None
+    parcels: list[Parcel] = []
 
 
 OrderKey: TypeAlias = tuple[EventTime, int, EventTime, str]

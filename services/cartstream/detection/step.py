@@ -18,6 +18,7 @@ from cartstream.detection.state import (
     PENDING_LIMIT,
     DetectionState,
     Found,
+    Parcel,
     copy_of,
     decode_state,
     encode_state,
@@ -50,22 +51,31 @@ def wake(state: DetectionState, watermark: EventTime, settings: DetectionSetting
     """Apply and judge all that the watermark has passed, then forget a customer who has been silent for long."""
     found = Found()
     state = advance(state, watermark, settings, found)
-    if not state.pending and abandonment.due_at(state, settings) is None and _kept_until(state, settings) <= watermark:
+    if (
+        not state.pending
+        and not state.parcels
+        and abandonment.due_at(state, settings) is None
+        and _kept_until(state, settings) <= watermark
+    ):
         return Step(None, _publish(found), outcomes=found.outcomes)
     return _step(state, settings, _publish(found), found)
 
 
 def advance(state: DetectionState, until: EventTime, settings: DetectionSettings, found: Found) -> DetectionState:
-    """Everything up to and including `until`, in event order. At the same time records come before the judgement."""
+    """Everything up to and including `until`, in event order. At the same time another customer's state comes first, then records, then
+    the judgement."""
     while True:
+        parcel_at = state.parcels[0].at if state.parcels else NEVER
         record_at = state.pending[0].at if state.pending else NEVER
         due = abandonment.due_at(state, settings)
         judge_at = due if due is not None else NEVER
-        if min(record_at, judge_at) > until:
+        if min(parcel_at, record_at, judge_at) > until:
             return state
-        if record_at <= judge_at:
+        if parcel_at <= min(record_at, judge_at):
+            state = _join(state, state.parcels.pop(0), settings, found)
+        elif record_at <= judge_at:
             if record_at >= state.applied_at + settings.keep_ms:
-                state = DetectionState(state.customer_id, state.pending, latches=state.latches)
+                state = DetectionState(state.customer_id, state.pending, latches=state.latches, parcels=state.parcels)
             abandonment.apply(state, state.pending.pop(0), found)
         else:
             abandonment.judge(state, judge_at, settings, found)
@@ -101,6 +111,11 @@ def _withdraw(state: DetectionState, id: str) -> bool:
     kept = [known for known in state.pending if known.id != id]
     withdrawn = len(kept) < len(state.pending)
     state.pending = kept
+    for place, parcel in enumerate(state.parcels):
+        other = decode_state(parcel.state)
+        if _withdraw(other, id):
+            state.parcels[place] = msgspec.structs.replace(parcel, state=encode_state(other))
+            withdrawn = True
     return withdrawn
 
 
@@ -142,15 +157,23 @@ def _receive(state: DetectionState | None, event: Handover, watermark: EventTime
         moved = msgspec.structs.replace(event, survivor=state.merged_into)
         return _step(state, settings, [Output(topics.ACTIVITY, state.merged_into, moved)], Found())
     try:
-        other = decode_state(event.state)
+        decode_state(event.state)
     except msgspec.MsgspecError:
         return _step(state, settings, [], Found(outcomes=[("handover", "unreadable")]))
     found = Found(outcomes=[("handover", "received")])
-    state = handover.join(state or DetectionState(event.survivor), other, event.at)
-    if state.open:
-        abandonment.shopper_returned(state, event.at, found)
+    state = state or DetectionState(event.survivor)
+    state.parcels = sorted({*state.parcels, Parcel(event.at, event.loser, event.state)}, key=lambda parcel: (parcel.at, parcel.loser))
     state = advance(state, watermark, settings, found)
     return _step(state, settings, _publish(found), found)
+
+
+def _join(state: DetectionState, parcel: Parcel, settings: DetectionSettings, found: Found) -> DetectionState:
+    """From the time of the login on the two are one; what each was judged for before, each is judged for."""
+    other = advance(decode_state(parcel.state), parcel.at, settings, found)
+    state = handover.join(state, other, parcel.at)
+    if state.open:
+        abandonment.shopper_returned(state, parcel.at, found)
+    return state
 
 
 def _publish(found: Found) -> list[Output]:
@@ -165,6 +188,7 @@ def _wake_at(state: DetectionState, settings: DetectionSettings) -> EventTime:
     due = abandonment.due_at(state, settings)
     waiting = [state.pending[0].at] if state.pending else []
     waiting += [due] if due is not None else []
+    waiting += [state.parcels[0].at] if state.parcels else []
     return min(waiting, default=_kept_until(state, settings))
 
 
