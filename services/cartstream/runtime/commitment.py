@@ -1,4 +1,7 @@
-"""Batches on their way out: to Redis, one atomic write a partition, then to Kafka, one transaction for all.
+"""Batches on their way out: to Redis, one atomic write a partition, then to Kafka, one transaction for all, then the watermarks.
+
+A watermark promises that nothing earlier will come, so it goes out when what is earlier has; it need not be in the transaction, since a
+new owner tells its own. So a transaction touches the partitions that it has something for, not all of those that lie downstream.
 
 It happens in the background, one round at a time, while the loop reads and steps the next batch. The next round begins only when
 this one has come to its end, since the outbox in Redis holds one batch: until Kafka has it, nothing may take its place.
@@ -39,6 +42,8 @@ class Owned:
     published: int = NOTHING
     held: list[Record] = field(default_factory=list)
     announced_at: float = 0.0
+    written_at: float = 0.0
+    unwritten: bool = False
     read_at: float = 0.0
     caught_up: bool = False
 
@@ -108,7 +113,9 @@ class Commitment:
         for number, batch in round.written.items():
             if not batch.published:
                 owned = round.owned[number]
-                owned.pending, owned.pending_offset = batch.outbox, batch.checkpoint.next_offset
+                owned.pending = batch.outbox
+                if not batch.light:
+                    owned.pending_offset = batch.checkpoint.next_offset
         stored = time.perf_counter()
         self._publish(round, group)
         round.redis_s, round.kafka_s = stored - started, time.perf_counter() - stored
@@ -116,7 +123,8 @@ class Commitment:
 
     def _store_all(self, round: Round) -> None:
         """Until each batch is in Redis or refused, or the service is stopping. An unclear answer is settled by the stored sequence."""
-        left = dict(round.batches)
+        round.written = {number: batch for number, batch in round.batches.items() if batch.light}
+        left = {number: batch for number, batch in round.batches.items() if not batch.light}
         delays = backoff()
         while left:
             try:
@@ -142,11 +150,14 @@ class Commitment:
         due = {number: owned for number, owned in sorted(round.owned.items()) if owned.due and number not in round.fenced}
         if not due:
             return
-        outputs = [output for owned in due.values() for output in owned.pending]
+        outputs = [output for owned in due.values() for output in owned.pending if output.partition < 0]
+        marks = [output for owned in due.values() for output in owned.pending if output.partition >= 0]
         known = [(number, owned.pending_offset) for number, owned in due.items() if owned.pending_offset != NOTHING]
         offsets = [TopicPartition(self._topic, number, offset) for number, offset in known]
         try:
-            self._publisher.publish(outputs, offsets, group)
+            if outputs or offsets:
+                self._publisher.publish(outputs, offsets, group)
+            self._publisher.tell(marks)
         except Fenced as error:
             round.fenced.update(dict.fromkeys(due, error))
         except Unavailable as error:

@@ -29,6 +29,9 @@ from cartstream.runtime.store import Batch, StateStore
 from cartstream.runtime.takeover import Takeover
 from cartstream.runtime.watermarks import RecordWatermark
 
+LIGHT_S = 1.0
+"""How long a partition's progress may stay unwritten while nothing but time passes."""
+
 
 class StageLoop:
     """Runs one stage until `stop` is set. One thread reads and steps, another writes; one consumer, one producer."""
@@ -81,6 +84,7 @@ class StageLoop:
             self._commitment.wait()
             self._consumer.close()
             self._commitment.close()
+            self._publisher.close()
 
     def _round(self) -> None:
         self._health.tick()
@@ -167,10 +171,14 @@ class StageLoop:
             # The clock has news in every round. News that came from upstream must not wait: they would at every service of the chain.
             interval = self._settings.idle_ms if by_clock else self._settings.announce_ms
             announce = now - owned.announced_at >= interval / 1000 and not again
-            if not mine and not (announce and owned.partition.has_news):
+            overdue = now - owned.written_at >= LIGHT_S
+            if not mine and not (announce and owned.partition.has_news) and not (overdue and owned.unwritten):
                 continue
-            batch = self._batch(number, mine, announce)
+            batch = self._batch(number, mine, announce, may_be_light=not (overdue or again))
             if batch is not None:
+                owned.unwritten = batch.light
+                if not batch.light:
+                    owned.written_at = now
                 if again and mine[-1].offset < owned.published:
                     batch.outbox, batch.published = [], True
                 batches[number] = batch
@@ -186,13 +194,15 @@ class StageLoop:
             return True
         return False
 
-    def _batch(self, number: int, records: list[Record], announce: bool) -> Batch | None:
+    def _batch(self, number: int, records: list[Record], announce: bool, may_be_light: bool) -> Batch | None:
         """The partition's batch, with records that the program fails on set aside; None when the service is stopping."""
         aside: frozenset[int] = frozenset()
         while True:
             partition = self._owned[number].partition
             try:
-                return self._patience.insist(partial(partition.process, records, announce=announce, set_aside=aside))
+                return self._patience.insist(
+                    partial(partition.process, records, announce=announce, set_aside=aside, may_be_light=may_be_light)
+                )
             except StepFailed as failed:
                 logger().error(
                     "a step failed: the record goes to the dead letters", partition=number, offset=failed.offset, exc_info=failed.error

@@ -92,8 +92,11 @@ class Partition(Generic[S]):
     def timers_pending(self) -> int:
         return len(self._timers)
 
-    def process(self, records: Sequence[Record], *, announce: bool = True, set_aside: frozenset[int] = frozenset()) -> Batch:
-        """The batch that these records (in offset order) make. `announce` passes the watermark on. Raises StepFailed."""
+    def process(
+        self, records: Sequence[Record], *, announce: bool = True, set_aside: frozenset[int] = frozenset(), may_be_light: bool = False
+    ) -> Batch:
+        """The batch that these records (in offset order) make. `announce` passes the watermark on; `may_be_light` allows for a batch
+        that is not written when it changes nothing but the time. Raises StepFailed."""
         self.tally = Tally(consumed=len(records))
         work = _Work[S](self.watermark.value)
         if self._timers.known is not None:
@@ -112,7 +115,7 @@ class Partition(Generic[S]):
             self.next_offset = records[-1].offset + 1
         if announce:
             self._announce(work)
-        return self._batch(work)
+        return self._batch(work, may_be_light)
 
     def done(self, unwritten: Container[str] = ()) -> None:
         """The batch was written: the cache may shrink, but not by `unwritten` keys, which are stepped further and must
@@ -284,10 +287,15 @@ class Partition(Generic[S]):
     def _marks(self, topic: str, mark: Watermark) -> list[Output]:
         return [Output(topic, None, mark, partition) for partition in range(self._layout.partitions)]
 
-    def _batch(self, work: _Work[S]) -> Batch:
-        self.sequence += 1
-        checkpoint = Checkpoint(self.sequence, self.generation, self.next_offset, self.watermark.sources, self.watermark.expected)
-        return Batch(checkpoint, work.states, self._timers.take_changes(), work.read_models, _encoded(work.outputs), self.tally)
+    def _batch(self, work: _Work[S], may_be_light: bool) -> Batch:
+        wakes = self._timers.take_changes()
+        light = may_be_light and not (work.states or wakes or work.read_models) and all(output.partition >= 0 for output in work.outputs)
+        if not light:
+            self.sequence += 1
+        mark = self.watermark
+        # Copies: this batch is written while the next one moves the watermark on.
+        checkpoint = Checkpoint(self.sequence, self.generation, self.next_offset, dict(mark.sources), dict(mark.expected))
+        return Batch(checkpoint, work.states, wakes, work.read_models, _encoded(work.outputs), self.tally, light=light)
 
 
 @dataclass(frozen=True, slots=True)

@@ -37,6 +37,7 @@ class Publisher:
         self._prefix = prefix
         self._limit_s = limit_s
         self._producer: Any = None
+        self._teller: Any = None
         self._watchdog = _Watchdog()
 
     def connect(self) -> None:
@@ -63,6 +64,24 @@ class Publisher:
                 self._producer.commit_transaction(self._limit_s)
         except KafkaException as error:
             self._give_up(error.args[0])
+
+    def tell(self, marks: Sequence[Wire]) -> None:
+        """Pass watermarks on, outside any transaction and without waiting: one that is lost is overtaken by the next."""
+        if self._teller is None:
+            self._teller = Producer({name: value for name, value in self._config.items() if not name.startswith("transaction")})
+        for mark in marks:
+            while True:
+                try:
+                    self._teller.produce(self._prefix + mark.topic, mark.value, partition=mark.partition)
+                    break
+                except BufferError:
+                    self._teller.poll(0.05)
+        self._teller.poll(0)
+
+    def close(self, seconds: float = 2.0) -> None:
+        """Let the last watermarks out."""
+        if self._teller is not None:
+            self._teller.flush(seconds)
 
     def _produce_all(self, outputs: Sequence[Wire]) -> None:
         produce, names = self._producer.produce, {output.topic: self._prefix + output.topic for output in outputs}

@@ -49,6 +49,8 @@ class Batch(msgspec.Struct):
     tally: Tally = msgspec.field(default_factory=Tally)
     published: bool = False
     """Done again after Redis lost it: Kafka has the outputs, and a later offset."""
+    light: bool = False
+    """Nothing in it but watermarks: not to be written, since whoever reads them again comes to the same."""
 
 
 def packed(outbox: list[Wire]) -> list[Any]:
