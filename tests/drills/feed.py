@@ -18,8 +18,7 @@ _LONGEST_NAP_S = 0.02
 class Feed(threading.Thread):
     """Sends `clicks` within `seconds`, then ends. `ends` has the offset behind the last acknowledged record of each partition.
 
-    It may be held at a moment of event time, and let go on; `stretch` 2 halves its pace from now on. `wait_share` and `wait_held` are
-    for the drill's thread.
+    It may be held at a moment of event time, and let go on, or be made to linger. `wait_…` are for the drill's thread.
     """
 
     def __init__(self, brokers: str, topic: str, clicks: Sequence[Click], seconds: float) -> None:
@@ -39,7 +38,7 @@ class Feed(threading.Thread):
         )
         self._hold_at: EventTime | None = None
         self._changed = threading.Condition()
-        self.stretch = 1.0
+        self._slower, self._bound = 1.0, 1.0
         self._failed: str | None = None
         self.sent = 0
         self.at = clicks[0].at
@@ -57,6 +56,14 @@ class Feed(threading.Thread):
         with self._changed:
             self._hold_at, self.held = until, False
             self._changed.notify_all()
+
+    def linger(self, slower: float, bound: float = 0.8) -> None:
+        """So many times slower from now on, and ever slower towards this share of the traffic, so that there is always some left."""
+        self._slower, self._bound = slower, bound
+
+    def hurry(self) -> None:
+        """At the first pace again."""
+        self._slower, self._bound = 1.0, 1.0
 
     def wait_held(self, seconds: float = 120.0) -> None:
         """Until everything before the hold has been acknowledged."""
@@ -90,7 +97,7 @@ class Feed(threading.Thread):
         before, moment = self._clicks[0].at, time.monotonic()
         for click in self._clicks:
             moment += self._wait_while_held(click.at, producer)
-            moment += (click.at - before) * self._per_ms * self.stretch
+            moment += (click.at - before) * self._per_ms * self._stretch()
             before = click.at
             while (left := moment - time.monotonic()) > 0:
                 producer.poll(0)
@@ -114,6 +121,10 @@ class Feed(threading.Thread):
     def check(self) -> None:
         """Raises AssertionError if a record did not get through."""
         assert self._failed is None, f"the feed's records do not reach the broker: {self._failed}"
+
+    def _stretch(self) -> float:
+        left = 1.0 if self._slower == 1.0 else max(0.01, 1.0 - self.share / self._bound)
+        return self._slower / left
 
     def _wait_while_held(self, at: EventTime, producer: Producer) -> float:
         """Gives the seconds that it took."""

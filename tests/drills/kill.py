@@ -32,7 +32,7 @@ class _Crashes:
 def _kill(course: Course, form: Form) -> Mapping[str, Any]:
     """Crashes at named points while the traffic flows slowly, each service by itself; then kills at even intervals of the rest."""
     crashes = _Crashes()
-    course.feed.stretch = _SLOWER
+    course.feed.linger(_SLOWER)
     lanes = [
         threading.Thread(target=_crash, args=(course, service, points, crashes), name=f"crashes of {service}")
         for service, points in _share(course, every=form.faults >= 100).items()
@@ -41,7 +41,7 @@ def _kill(course: Course, form: Form) -> Mapping[str, Any]:
         lane.start()
     for lane in lanes:
         lane.join()
-    course.feed.stretch = 1.0
+    course.feed.hurry()
     begun = course.feed.share
     for number in range(form.faults):
         course.feed.wait_share(begun + (1 - begun) * (number + 1) / (form.faults + 2))

@@ -36,7 +36,7 @@ _BY_SMTP: tuple[tuple[str, int, dict[str, Any]], ...] = (
 
 def _fail(course: Course, form: Form) -> Mapping[str, Any]:
     """Every kind of failure on every channel, while the traffic flows."""
-    course.feed.stretch = _SLOWER
+    course.feed.linger(_SLOWER, bound=2.0)
     planned = 0
     for round in range(form.faults):
         course.feed.wait_share(0.1 + 0.6 * round / form.faults)
@@ -44,7 +44,7 @@ def _fail(course: Course, form: Form) -> Mapping[str, Any]:
             for mode, times, more in _BY_SMTP if channel == "email" else _BY_HTTP:
                 course.surroundings.providers.fail(channel, mode, times, **more)
                 planned += times
-    course.feed.stretch = 1.0
+    course.feed.hurry()
     return {"faults": planned}
 
 

@@ -14,7 +14,7 @@ _SCALED_SHORT = ("identity", "sessions", "email")
 
 def _roll(course: Course, form: Form) -> Mapping[str, Any]:
     """A rolling restart, then one to three to two instances of services; under load all the time."""
-    course.feed.stretch = _SLOWER
+    course.feed.linger(_SLOWER)
     scaled = [name for name in course.plan.services if name != "insights"] if form.faults > 1 else list(_SCALED_SHORT)
     restarts = 0
     for _ in range(form.faults):
@@ -22,7 +22,7 @@ def _roll(course: Course, form: Form) -> Mapping[str, Any]:
         _scale(course, scaled, [2, 3], grow=True)
         restarts += _restart(course, course.fleet.names) if form.faults > 1 else 0
         _scale(course, scaled, [3, 2] if form.faults > 1 else [3], grow=False)
-    course.feed.stretch = 1.0
+    course.feed.hurry()
     changes = form.faults * len(scaled) * (4 if form.faults > 1 else 3)
     return {"faults": restarts + changes, "restarts": restarts, "scaled": len(scaled), "static": course.fleet.static}
 

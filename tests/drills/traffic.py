@@ -16,7 +16,7 @@ from typing import Any, NamedTuple
 import orjson
 
 from cartstream.demo.shoppers import HOURS, ORIGIN, crowd
-from cartstream.events.adapters.recorded import Recorded, event
+from cartstream.events.adapters.recorded import event
 from cartstream.events.placement import partition_of
 from cartstream.events.times import HOUR, MINUTE, EventTime
 from cartstream.fakes.push import subscription
@@ -105,19 +105,8 @@ def make(seed: int, shoppers: int, push_url: str) -> Traffic:
     subscriptions = [subscription(push_url, f"sub{number}") for number in range(shoppers)]
     events = crowd(seed, shoppers, subscriptions, _BAND).events
     clicks = [nothing(ORIGIN - MINUTE, number) for number in range(PARTITIONS)]
-    clicks += [Click(record.at, _home(record.key), record.key.encode(), record.value) for record in _on_one_device(events)]
+    clicks += [Click(record.at, _home(record.key), record.key.encode(), record.value) for record in events]
     return Traffic(seed, shoppers, clicks, truth_of(clicks))
-
-
-def _on_one_device(events: Sequence[Recorded]) -> list[Recorded]:
-    """Everything that a shopper does, on their first device."""
-    first: dict[str, str] = {}
-    moved = []
-    for record in events:
-        device = first.setdefault(_person(record.key), record.key)
-        said = record.value.replace(f'"anonymousId":"{record.key}"'.encode(), f'"anonymousId":"{device}"'.encode())
-        moved.append(Recorded(record.at, device, said))
-    return moved
 
 
 def _person(device: str) -> str:

@@ -29,7 +29,7 @@ class _Zombies:
 
 def _zombie(course: Course, form: Form) -> Mapping[str, Any]:
     zombies = _Zombies()
-    course.feed.stretch = _SLOWER
+    course.feed.linger(_SLOWER)
     lanes = [
         threading.Thread(target=_walk, args=(course, service, points, zombies), name=f"zombies of {service}")
         for service, points in _share(course, form).items()
@@ -38,7 +38,7 @@ def _zombie(course: Course, form: Form) -> Mapping[str, Any]:
         lane.start()
     for lane in lanes:
         lane.join()
-    course.feed.stretch = 1.0
+    course.feed.hurry()
     harmless = {"not_refused": zombies.harmless} if zombies.harmless else {}
     return {"faults": form.faults, "refused_writes": sum(zombies.refused.values()), "refused": zombies.refused, **harmless}
 
