@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import asyncio
+import gc
 import signal
 import sys
 from collections.abc import AsyncIterator
@@ -63,6 +64,8 @@ async def _serve(settings: FakesSettings) -> None:
     for number in (signal.SIGTERM, signal.SIGINT):
         asyncio.get_running_loop().add_signal_handler(number, stop.set)
     async with serving(settings) as fakes:
+        gc.freeze()
+        gc.set_threshold(50_000, 20, 1_000)
         print(orjson.dumps(asdict(fakes.addresses)).decode(), flush=True)
         await stop.wait()
 

@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import asyncio
+import gc
 import os
 import signal
 import sys
@@ -86,6 +87,9 @@ async def _serve(channel: Channel, settings: SenderSettings) -> None:
         for number in (signal.SIGTERM, signal.SIGINT):
             asyncio.get_running_loop().add_signal_handler(number, sender.stop)
         watch = asyncio.create_task(watch_redis(redis, readiness))
+        # What is there now stays; of what comes, next to nothing is in cycles, and looking for them was an eighth of all CPU time.
+        gc.freeze()
+        gc.set_threshold(50_000, 20, 1_000)
         await sender.run()
         watch.cancel()
     finally:

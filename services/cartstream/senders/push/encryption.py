@@ -2,12 +2,11 @@
 
 from __future__ import annotations
 
+import hmac
 import os
 
 from cryptography.hazmat.primitives.asymmetric import ec
 from cryptography.hazmat.primitives.ciphers.aead import AESGCM
-from cryptography.hazmat.primitives.hashes import SHA256
-from cryptography.hazmat.primitives.kdf.hkdf import HKDF
 
 from cartstream.senders.push.vapid import public_point
 
@@ -28,11 +27,17 @@ def sealed(payload: bytes, point: bytes, auth: bytes, key: ec.EllipticCurvePriva
     """With a given key and salt: neither may ever be used twice."""
     ours = public_point(key.public_key())
     shared = key.exchange(ec.ECDH(), ec.EllipticCurvePublicKey.from_encoded_point(_CURVE, point))
-    secret = _derived(auth, shared, b"WebPush: info\0" + point + ours, 32)
-    cipher = AESGCM(_derived(salt, secret, b"Content-Encoding: aes128gcm\0", 16))
-    nonce = _derived(salt, secret, b"Content-Encoding: nonce\0", 12)
+    secret = _expand(_extract(auth, shared), b"WebPush: info\0" + point + ours, 32)
+    root = _extract(salt, secret)
+    cipher, nonce = AESGCM(_expand(root, b"Content-Encoding: aes128gcm\0", 16)), _expand(root, b"Content-Encoding: nonce\0", 12)
     return b"".join((salt, _RECORD, bytes((len(ours),)), ours, cipher.encrypt(nonce, payload + _LAST, None)))
 
 
-def _derived(salt: bytes, secret: bytes, purpose: bytes, length: int) -> bytes:
-    return HKDF(SHA256(), length, salt, purpose).derive(secret)
+def _extract(salt: bytes, secret: bytes) -> bytes:
+    """HKDF's first half (RFC 5869)."""
+    return hmac.digest(salt, secret, "sha256")
+
+
+def _expand(root: bytes, purpose: bytes, length: int) -> bytes:
+    """Its second half, for 32 bytes at most."""
+    return hmac.digest(root, purpose + b"\x01", "sha256")[:length]
