@@ -9,6 +9,7 @@ from typing import Any
 from confluent_kafka import Consumer, KafkaError, KafkaException, Message, TopicPartition
 
 from cartstream.errors import PartitionHalted
+from cartstream.runtime.kafka import RECONNECTING
 from cartstream.runtime.log import logger
 from cartstream.senders.settings import SenderSettings
 
@@ -142,6 +143,7 @@ def _config(settings: SenderSettings, group: str, on_error: Callable[[KafkaError
         "auto.offset.reset": "earliest",
         "session.timeout.ms": settings.session_timeout_ms,
         "fetch.wait.max.ms": 100,
+        **RECONNECTING,
         "log_level": 3,
         "error_cb": on_error,
     }

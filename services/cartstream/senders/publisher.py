@@ -10,6 +10,7 @@ from typing import Any
 from confluent_kafka import KafkaError, KafkaException, Producer, TopicPartition
 
 from cartstream.errors import Unavailable
+from cartstream.runtime.kafka import RECONNECTING
 
 _MOST_BYTES = 12 * 1024 * 1024
 """Whatever was on a command topic fits its dead-letter topic: the broker decides, not this client."""
@@ -37,6 +38,7 @@ class Publisher:
             "compression.type": "lz4",
             "linger.ms": 2,
             "message.max.bytes": _MOST_BYTES,
+            **RECONNECTING,
             "log_level": 3,
         }
         self._timeout_s = timeout_ms / 1000
