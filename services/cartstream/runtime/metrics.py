@@ -134,6 +134,12 @@ class SenderMetrics:
             ("service", "reason"),
             registry=registry,
         ).labels
+        self.partitions = Gauge(
+            "cartstream_assigned_partitions", "Partitions that this process owns", ("service",), registry=registry
+        ).labels(channel)
+        self.fenced = Counter(
+            "cartstream_fenced_total", "Writes refused because another owner had the partition", ("service",), registry=registry
+        ).labels(channel)
         self.last_poll = Gauge(
             "cartstream_last_poll_timestamp_seconds", "When the loop last polled", ("service",), registry=registry
         ).labels(channel)

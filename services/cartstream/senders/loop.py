@@ -12,7 +12,7 @@ from typing import TypeVar
 
 from confluent_kafka import TopicPartition
 
-from cartstream.errors import PartitionHalted, Refused, Unavailable
+from cartstream.errors import Fenced, PartitionHalted, Refused, Unavailable
 from cartstream.events import topics
 from cartstream.events.avro import Codec
 from cartstream.runtime.health import Health
@@ -212,8 +212,8 @@ class SenderLoop:
                 return True
             try:
                 await self._publish(batch, offsets)
-            except Unavailable as error:
-                self._readiness.wrong("kafka", str(error))
+            except (Fenced, Unavailable) as error:
+                self._refused(error)
                 self._finished = batch + self._finished
                 self._something.set()
                 return False
@@ -222,6 +222,14 @@ class SenderLoop:
                 if number in self._held:
                     self._held[number].progress.committed(at)
             return True
+
+    def _refused(self, error: Fenced | Unavailable) -> None:
+        """Of what is tried again, the next poll takes away what is somebody else's."""
+        if isinstance(error, Fenced):
+            self._metrics.fenced.inc()
+            logger().warning("fenced", topic=self._topic, why=str(error))
+        else:
+            self._readiness.wrong("kafka", str(error))
 
     async def _publish(self, batch: list[_Finished], offsets: dict[int, int]) -> None:
         intake = self._intake
@@ -246,6 +254,7 @@ class SenderLoop:
     async def _take(self, partitions: Partitions) -> None:
         for number in partitions:
             self._held[number] = _Held(number)
+        self._metrics.partitions.set(len(self._held))
         self._readiness.right("kafka")
         logger().info("partitions taken", topic=self._topic, partitions=partitions)
 
@@ -272,6 +281,7 @@ class SenderLoop:
         going = [held for number in partitions if (held := self._held.pop(number, None)) is not None]
         for held in going:
             held.give_up_waiting()
+        self._metrics.partitions.set(len(self._held))
         if going:
             logger().info("partitions given", topic=self._topic, partitions=[held.number for held in going])
 

@@ -9,11 +9,16 @@ from typing import Any
 
 from confluent_kafka import KafkaError, KafkaException, Producer, TopicPartition
 
-from cartstream.errors import Unavailable
+from cartstream.errors import Fenced, Unavailable
 from cartstream.runtime.kafka import RECONNECTING
 
 _MOST_BYTES = 12 * 1024 * 1024
 """Whatever was on a command topic fits its dead-letter topic: the broker decides, not this client."""
+
+
+_TAKEN_OVER = frozenset(
+    {KafkaError.ILLEGAL_GENERATION, KafkaError.UNKNOWN_MEMBER_ID, KafkaError.FENCED_INSTANCE_ID, KafkaError.REBALANCE_IN_PROGRESS}
+)
 
 
 @dataclass(frozen=True, slots=True)
@@ -59,7 +64,7 @@ class Publisher:
         self._producer = producer
 
     def publish(self, records: Sequence[Outgoing], offsets: Sequence[TopicPartition], group: Any) -> None:
-        """All or nothing. Raises Unavailable if it may be tried again; also when the group has been rebalanced meanwhile."""
+        """All or nothing. Raises Unavailable if it may be tried again, Fenced when the group has been rebalanced meanwhile."""
         if self._producer is None:
             self.open()
         producer = self._producer
@@ -72,8 +77,11 @@ class Publisher:
                 producer.send_offsets_to_transaction(list(offsets), group, self._timeout_s)
             self._commit(producer)
         except KafkaException as error:
-            self._give_up(producer, error.args[0])
-            raise Unavailable(f"the transaction failed: {error.args[0].str()}") from error
+            failed: KafkaError = error.args[0]
+            self._give_up(producer, failed)
+            if failed.code() in _TAKEN_OVER:
+                raise Fenced(f"the consumer group has moved on: {failed.name()}") from error
+            raise Unavailable(f"the transaction failed: {failed.str()}") from error
 
     def _produce(self, producer: Producer, record: Outgoing) -> None:
         while True:
