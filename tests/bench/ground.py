@@ -71,7 +71,7 @@ def fill(on: Ground, prefix: str, count: int, devices: int, per_second: int = 50
     for number, (device, event) in enumerate(generate(count, devices, START, per_second, products=products)):
         producer.produce(prefix + "clickstream", event, device)
         if number % 1000 == 0:
-            producer.poll(0)
+            producer.poll(0 if len(producer) < 1_000_000 else 1)  # a full queue would be an error
     producer.flush()
 
 
