@@ -17,6 +17,7 @@ HEADINGS = (
     "Redis",
     "all",
     "peak MiB",
+    "cores of others",
     "cartstream: rate",
     "CPU",
     "memory",
@@ -46,6 +47,7 @@ def _cells(row: dict[str, Any], ours: dict[str, Any] | None) -> tuple[str, ...]:
         f"{cpu['redis']:.1f}" if "redis" in cpu else "–",
         f"{sum(cpu.values()):.1f}",
         " + ".join(str(mib) for name, mib in row["peak_mib"].items() if name != "broker"),
+        f"{warm['cores_used_by_others']:.1f}",
         *(_ratios(row, ours) if ours is not None else ("–",) * 3),
     )
 
