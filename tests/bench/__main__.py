@@ -6,7 +6,7 @@ import json
 import os
 import sys
 
-from tests.bench import latency, memory, senders, stages, whole
+from tests.bench import latency, memory, scale, senders, stages, whole
 from tests.bench.ground import ground
 from tests.bench.medians import medians
 
@@ -19,6 +19,8 @@ BENCHMARKS = {
     "sms": senders.sms,
     "push": senders.push,
     "memory": memory.memory,
+    "million": scale.million,
+    "two_processes": scale.two_processes,
 }
 RUNS = int(os.environ.get("BENCH_RUNS", "5"))
 
