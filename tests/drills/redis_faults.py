@@ -69,11 +69,9 @@ def _lose_tail(course: Course, form: Form) -> Mapping[str, Any]:
 
 def _all_stored(course: Course, redis: StoppableRedis) -> bool:
     """Whether Redis knows of every partition: one of which it knows nothing is not gone back to, it is stopped."""
+    keys = [f"{course.prefix}{{{stage}:{number}}}:meta" for stage in STAGES for number in range(PARTITIONS)]
     with redis.client() as client:
-        return (
-            client.exists(*(f"{course.prefix}{{{stage}:{number}}}:meta" for stage in STAGES for number in range(PARTITIONS)))
-            == len(STAGES) * PARTITIONS
-        )
+        return bool(client.exists(*keys) == len(keys))
 
 
 def _fail_over(course: Course, form: Form) -> Mapping[str, Any]:

@@ -8,9 +8,11 @@ from confluent_kafka import TopicPartition
 from confluent_kafka.admin import AdminClient
 from redis import Redis
 
+from cartstream.errors import ConfigError
 from cartstream.runtime.partition import Layout, Partition
 from cartstream.runtime.redis_store import RedisStore
 from cartstream.runtime.stage import Record
+from cartstream.runtime.state_command import Checkpoints
 from cartstream.runtime.store import Batch
 from tests.runtime.live import TTL_S, Place, running, until, work_off
 from tests.runtime.toy import Act, FirstToyStage
@@ -211,16 +213,38 @@ def test_a_halted_partition_does_not_hold_up_the_others(kafka: RealKafka, redis:
     assert sorted(place.said()) == ["a:1", "b:1", "b:2"]
 
 
-def test_an_offset_out_of_retention_halts_the_partition_and_skips_nothing(place: Place) -> None:
+def lose_two_records(place: Place) -> None:
+    """Two are done, two are out of retention, one is left."""
     acts(place, "a", "b")
     work_off(place, 2)
     acts(place, "a", "b", "a")
     admin = AdminClient({"bootstrap.servers": place.kafka.address})
     for future in admin.delete_records([TopicPartition(place.source, 0, 4)]).values():
         future.result()
+
+
+def test_an_offset_out_of_retention_halts_the_partition_and_skips_nothing(place: Place) -> None:
+    lose_two_records(place)
     with running(place) as loop:
         why = until(lambda: (loop.health.readiness() or "") if loop.metric("halted_partitions") else "", "a halted partition")
         assert f"{place.source}[0]: the next offset is out of retention. Nothing is skipped" in why
+        assert "`cartstream state skip toy 0`" in why
 
     assert place.said() == ["a:1", "b:1"]
     assert place.committed() == 2
+
+
+def test_a_partition_whose_loss_is_accepted_goes_on_with_its_state(place: Place, redis: Redis) -> None:
+    lose_two_records(place)
+    assert Checkpoints(redis, place.settings(), "toy").skip_to(0, 4, 2) == 2
+    work_off(place, 5)
+
+    assert place.said() == ["a:1", "b:1", "a:2"]
+
+
+@pytest.mark.parametrize(("offset", "committed"), [(4, 1), (4, 3), (2, 2), (1, 2)])
+def test_nothing_is_skipped_backwards_or_past_work_that_is_not_published(place: Place, redis: Redis, offset: int, committed: int) -> None:
+    acts(place, "a", "b")
+    work_off(place, 2)
+    with pytest.raises(ConfigError, match="Redis has 2, Kafka"):
+        Checkpoints(redis, place.settings(), "toy").skip_to(0, offset, committed)

@@ -65,6 +65,7 @@ class StageLoop:
         self._takeover = Takeover(stage, self._topic, store, self._consumer, source, self._patience, progress)
         self._owned: dict[int, Owned] = {}
         self._halted: dict[int, str] = {}
+        self._cast_out: set[int] = set()
         self._failure: Exception | None = None
         self._joined = False
 
@@ -92,6 +93,7 @@ class StageLoop:
         records = self._poll()
         if self._failure is not None:
             raise self._failure
+        self._take_again()
         polled = time.perf_counter()
         if not self._commitment.busy:
             self._commit({})  # what a former owner left
@@ -153,7 +155,11 @@ class StageLoop:
         if error.code() == KafkaError._PARTITION_EOF:
             return True
         if error.code() in (KafkaError._AUTO_OFFSET_RESET, KafkaError.OFFSET_OUT_OF_RANGE):
-            self._halt(number, f"{self._topic}[{number}]: the next offset is out of retention. Nothing is skipped: see docs/operations.md")
+            self._halt(
+                number,
+                f"{self._topic}[{number}]: the next offset is out of retention. Nothing is skipped; to accept the loss, "
+                f"`cartstream state skip {self._stage.name} {number}` (see docs/operations.md)",
+            )
         elif error.fatal():
             raise PartitionHalted(f"Kafka (consumer): {error.str()}")
         else:
@@ -281,32 +287,49 @@ class StageLoop:
         for place in partitions:
             self._owned.pop(place.partition, None)
             self._halted.pop(place.partition, None)
-        if round is not None:  # inside a callback of the consumer: a fenced partition is thrown out here, and taken again by nobody
+            self._cast_out.discard(place.partition)
+        if round is not None:
             self._finish_quietly(round)
         self._show_halted()
         self._progress.rebalanced(event, len(partitions), len(self._owned))
 
     def _finish_quietly(self, round: Round) -> None:
+        """Inside a callback of the consumer. A partition that the group leaves with us is assigned to nobody anew: it is taken again later."""
         for number, owned in round.owned.items():
             if self._owned.get(number) is not owned:
                 continue
-            if number in round.fenced or (number in round.batches and number not in round.written):
+            if number in round.fenced:
+                self._throw_out(number, round.fenced[number])
+            elif number in round.batches and number not in round.written:
                 del self._owned[number]
-                self._halt(number, f"{self._topic}[{number}]: fenced during a rebalance; the group has to say whose it is")
+                self._halt(number, f"{self._topic}[{number}]: not written when the service was told to stop; the next owner does it again")
             elif number in round.written:
                 owned.partition.done({})
 
     def _fenced(self, number: int, error: Fenced) -> None:
         """Somebody else wrote, or the group has moved on: drop what we hold. If the partition is still ours, start again from Redis."""
+        self._throw_out(number, error)
+        self._take_again()
+
+    def _throw_out(self, number: int, error: Fenced) -> None:
         self._progress.fenced()
         logger().warning("fenced", partition=number, why=str(error))
         del self._owned[number]
-        try:
-            owned, start = self._takeover.take(number, generation_of(self._consumer))
-            self._consumer.seek(TopicPartition(self._topic, number, start))
-            self._owned[number] = owned
-        except (PartitionHalted, KafkaException) as still:
-            self._halt(number, f"{self._topic}[{number}]: fenced; waiting for the group to say whose it is ({still})")
+        self._cast_out.add(number)
+
+    def _take_again(self) -> None:
+        """What was fenced and not given away since. Outside of callbacks only."""
+        for number in sorted(self._cast_out):
+            self._cast_out.discard(number)
+            try:
+                owned, start = self._takeover.take(number, generation_of(self._consumer))
+                self._consumer.seek(TopicPartition(self._topic, number, start))
+                self._owned[number] = owned
+            except KafkaException as error:
+                logger().warning("taking a fenced partition again in the next round", partition=number, why=error.args[0].str())
+                self._cast_out.add(number)
+            except PartitionHalted as error:
+                self._halt(number, f"{self._topic}[{number}]: fenced; waiting for the group to say whose it is ({error})")
 
     def _halt(self, number: int, why: str) -> None:
         logger().error("partition stopped", partition=number, why=why)

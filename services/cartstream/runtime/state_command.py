@@ -2,20 +2,31 @@
 
 from __future__ import annotations
 
+from contextlib import closing
 from typing import Any
 
 import click
 import msgspec
+from confluent_kafka import Consumer, KafkaException, TopicPartition
 from rich.console import Console
 from rich.table import Table
 
-from cartstream.errors import ConfigError
+from cartstream.errors import ConfigError, Unavailable
+from cartstream.events import topics
 from cartstream.events.times import iso
+from cartstream.runtime.kafka import consumer_config
 from cartstream.runtime.redis_store import connect
 from cartstream.runtime.settings import StageSettings, load
 from cartstream.runtime.store import Checkpoint
 
-STAGES = click.Choice(("identity", "sessions", "detection", "journeys"))
+SOURCES = {
+    "identity": topics.CLICKSTREAM,
+    "sessions": topics.IDENTIFIED,
+    "detection": topics.ACTIVITY,
+    "journeys": topics.SIGNALS,
+}
+STAGES = click.Choice(tuple(SOURCES))
+_ASK_S = 20.0
 _decode = msgspec.msgpack.Decoder(Checkpoint).decode
 
 
@@ -49,8 +60,32 @@ class Checkpoints:
         if not self._redis.set(self._key(partition), _encode(Checkpoint(next_offset=offset)), nx=True, ex=ttl_s):
             raise ConfigError(f"{self._service} partition {partition} has state in Redis: nothing to rebuild; see `cartstream state show`")
 
+    def skip_to(self, partition: int, offset: int, committed: int) -> int:
+        """Go on at this offset with the state as it is; gives how many records are given up. Raises ConfigError.
+
+        `committed` is Kafka's offset: where it differs, something of the partition is still to be published or done again.
+        """
+        with self._redis.pipeline(transaction=True) as pipe:
+            pipe.watch(self._key(partition))
+            raw = pipe.get(self._key(partition))
+            found = _decode(raw) if raw else None
+            if found is None or found.next_offset != committed or offset <= committed:
+                stored = found.next_offset if found else "nothing"
+                raise ConfigError(
+                    f"{self._service} partition {partition}: Redis has {stored}, Kafka {committed}, wanted is {offset}. Only what is level "
+                    "can skip, and only forward: start the service until it says that the partition stopped, stop it, and try again"
+                )
+            pipe.multi()
+            pipe.set(self._key(partition), _encode(found, next_offset=offset, sequence=found.sequence + 1), keepttl=True)
+            pipe.delete(f"{self._tag(partition)}outbox")
+            pipe.execute()
+        return offset - committed
+
     def _key(self, partition: int) -> str:
-        return f"{self._settings.prefix}{{{self._service}:{partition}}}:meta"
+        return f"{self._tag(partition)}meta"
+
+    def _tag(self, partition: int) -> str:
+        return f"{self._settings.prefix}{{{self._service}:{partition}}}:"
 
 
 def _encode(checkpoint: Checkpoint, **changes: Any) -> bytes:
@@ -100,6 +135,31 @@ def rebuild(service: str, partition: int, offset: int) -> None:
     """Redis lost everything of a partition: say where it begins again. Nothing that Kafka has already is published a second time."""
     _checkpoints(load(StageSettings), service).begin_at(partition, offset)
     click.echo(f"{service} partition {partition}: begins at offset {offset} when its service starts")
+
+
+@state.command()
+@click.argument("service", type=STAGES)
+@click.argument("partition", type=int)
+def skip(service: str, partition: int) -> None:
+    """The next records are out of retention: accept their loss, and go on with the oldest that there is, the state as it is. Stop the
+    service first."""
+    settings = load(StageSettings)
+    committed, oldest = _offsets(settings, service, partition)
+    given_up = _checkpoints(settings, service).skip_to(partition, oldest, committed)
+    click.echo(f"{service} partition {partition}: goes on at offset {oldest} when its service starts; {given_up} offsets are given up")
+
+
+def _offsets(settings: StageSettings, service: str, partition: int) -> tuple[int, int]:
+    """What the group has committed, and the oldest record there is."""
+    place = TopicPartition(settings.prefix + SOURCES[service], partition)
+    group = f"{settings.prefix}cartstream.{service}"
+    with closing(Consumer(consumer_config(settings.brokers, group, settings.session_timeout_ms))) as consumer:
+        try:
+            (committed,) = consumer.committed([place], timeout=_ASK_S)
+            oldest, _ = consumer.get_watermark_offsets(place, timeout=_ASK_S)
+        except KafkaException as error:
+            raise Unavailable(f"Kafka: {error.args[0].str()}") from error
+    return int(committed.offset), int(oldest)
 
 
 def _checkpoints(settings: StageSettings, service: str) -> Checkpoints:
