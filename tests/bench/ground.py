@@ -19,6 +19,7 @@ from cartstream.embedded import EmbeddedRedis
 from cartstream.events import clicks
 from cartstream.runtime.kafka import ensure_topics
 from tests.bench.traffic import clicks as generate
+from tests.bench.warm import warm_up
 from tests.support.kafka import RealKafka
 
 PARTITIONS = 4
@@ -49,8 +50,10 @@ class Ground:
 
 @contextmanager
 def ground() -> Iterator[Ground]:
-    """Kafka and a Redis with AOF everysec, for as long as the block."""
+    """A warm Kafka and a Redis with AOF everysec, for as long as the block."""
     with RealKafka(long_lived=True) as kafka, EmbeddedRedis(append_only=True) as redis:
+        if kafka.pids:
+            print(f"the broker is warm after {warm_up(kafka):.0f} s", file=sys.stderr)
         yield Ground(kafka.address, redis.url, kafka.pid, redis.pid)
 
 
