@@ -92,5 +92,6 @@ ZOMBIE = Drill(
     disturb=_zombie,
     short=Form(shoppers=300, seconds=6, faults=2),
     long=Form(shoppers=2_000, seconds=120, faults=25),
+    env={"CARTSTREAM_SESSION_TIMEOUT_MS": "3000"},
     broken=lambda line: "not_refused" in line,
 )

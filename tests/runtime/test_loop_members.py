@@ -8,6 +8,8 @@ from collections.abc import Mapping, Sequence
 from contextlib import ExitStack
 
 import pytest
+from confluent_kafka import ConsumerGroupState
+from confluent_kafka.admin import AdminClient
 from redis import Redis
 
 from cartstream.errors import Fenced
@@ -107,6 +109,36 @@ class Hanging:
         self.reached.set()
         assert self.go_on.wait(30)
         return self._store.commit_all(batches)
+
+
+def test_partitions_that_a_member_keeps_go_on_when_a_rebalance_refused_their_transaction(
+    kafka: RealKafka, redis: Redis, redis_url: str, topic_prefix: str
+) -> None:
+    """Another member joins between the Redis write and the transaction. What stays is not assigned anew: nobody would say that it does."""
+    place = Place(kafka, redis_url, topic_prefix, PARTITIONS)
+    hanging = Hanging(RedisStore(redis, place.prefix, "toy", TTL_S))
+    with running(place, "one", store=hanging) as one:
+        one.owns(PARTITIONS)
+        put_everywhere(place)
+        assert hanging.reached.wait(30)
+        with running(place, "two") as two:
+            until(lambda: members(place) == 2, "a group of two")
+            hanging.go_on.set()
+            two.owns(2)
+            put_everywhere(place)
+            until(lambda: counted_to(place, 10), "10 records a partition")
+            assert one.metric("fenced_total") > 0, "no transaction was refused: the test tests nothing"
+            assert one.metric("halted_partitions") == 0
+
+    assert set(Counter(place.said()).values()) == {1}
+
+
+def members(place: Place) -> int:
+    """Of the group, once it has agreed on who they are."""
+    group = f"{place.prefix}cartstream.toy"
+    admin = AdminClient({"bootstrap.servers": place.kafka.address})
+    found = admin.describe_consumer_groups([group])[group].result(10)
+    return len(found.members) if found.state == ConsumerGroupState.STABLE else 0
 
 
 def test_a_zombies_write_is_refused_and_publishes_nothing(kafka: RealKafka, redis: Redis, redis_url: str, topic_prefix: str) -> None:
