@@ -198,3 +198,18 @@ def test_without_redis_every_question_is_unavailable() -> None:
         for ask in (lambda: directory.link([request_of("d", 1, "u")]), lambda: directory.roots(["c"]), directory.news):
             with pytest.raises(Unavailable, match="identity directory"):
                 ask()
+
+
+def test_news_that_were_heard_and_then_lost_are_heard_when_they_happen_again(redis: Redis) -> None:
+    directory = RedisDirectory(redis, "t.", seal, TTL_S, news_s=0)
+    directory.news()
+    tell(directory, request_of("d1", 5, "u1"), request_of("d2", 7, "u1"))
+    later = redis.dump("t.{identity}:merges")
+    heard = directory.news()
+    redis.flushdb()
+    directory.go_back()
+    assert directory.news() == {}
+
+    assert isinstance(later, bytes)
+    redis.restore("t.{identity}:merges", 0, later)
+    assert directory.news() == heard == {anonymous_customer("d2"): anonymous_customer("d1")}

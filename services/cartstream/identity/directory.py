@@ -20,6 +20,9 @@ class Directory(Protocol):
     def news(self) -> dict[str, str]:
         """Loser → survivor for the merges since the last call, whoever made them; the first call may begin at now. Raises Unavailable."""
 
+    def go_back(self) -> None:
+        """Some of the news may not have happened yet: hear of them when they do. Raises Unavailable."""
+
 
 class MemoryDirectory:
     """In dictionaries: for the in-memory driver, replay and tests. `seal` as in `runtime.vault.Vault.seal`."""
@@ -46,3 +49,6 @@ class MemoryDirectory:
         merges = self._view.merges[self._told :]
         self._told += len(merges)
         return {merge.loser: merge.survivor for merge in merges}
+
+    def go_back(self) -> None:
+        self._told = min(self._told, len(self._view.merges))

@@ -189,6 +189,10 @@ class IdentityStage:
         for event, linked in zip(new, self._directory.link(requests), strict=True):
             event.linked = linked
 
+    def reconsider(self) -> None:
+        self._survivors = self._directory.roots(list(self._survivors))
+        self._directory.go_back()
+
     def step(self, state: DeviceState | None, event: IdentityEvent, watermark: EventTime) -> Step[DeviceState] | Output:
         return step(state, event, self._survivors, self._refresh_after)
 

@@ -24,7 +24,7 @@ from cartstream.runtime.progress import Progress
 from cartstream.runtime.publisher import Publisher
 from cartstream.runtime.settings import StageSettings
 from cartstream.runtime.source import SourceReader
-from cartstream.runtime.stage import Record, Stage
+from cartstream.runtime.stage import Record, Remembers, Stage
 from cartstream.runtime.store import Batch, StateStore
 from cartstream.runtime.takeover import Takeover
 from cartstream.runtime.watermarks import RecordWatermark
@@ -294,7 +294,7 @@ class StageLoop:
         self._progress.rebalanced(event, len(partitions), len(self._owned))
 
     def _finish_quietly(self, round: Round) -> None:
-        """Inside a callback of the consumer. A partition that the group leaves with us is assigned to nobody anew: it is taken again later."""
+        """Inside a callback of the consumer. What the group leaves with us is assigned to nobody anew: it is taken again afterwards."""
         for number, owned in round.owned.items():
             if self._owned.get(number) is not owned:
                 continue
@@ -319,17 +319,21 @@ class StageLoop:
 
     def _take_again(self) -> None:
         """What was fenced and not given away since. Outside of callbacks only."""
+        went_back = False
         for number in sorted(self._cast_out):
             self._cast_out.discard(number)
             try:
                 owned, start = self._takeover.take(number, generation_of(self._consumer))
                 self._consumer.seek(TopicPartition(self._topic, number, start))
                 self._owned[number] = owned
+                went_back = went_back or owned.repeating
             except KafkaException as error:
                 logger().warning("taking a fenced partition again in the next round", partition=number, why=error.args[0].str())
                 self._cast_out.add(number)
             except PartitionHalted as error:
                 self._halt(number, f"{self._topic}[{number}]: fenced; waiting for the group to say whose it is ({error})")
+        if went_back and isinstance(self._stage, Remembers):
+            self._patience.insist(self._stage.reconsider)
 
     def _halt(self, number: int, why: str) -> None:
         logger().error("partition stopped", partition=number, why=why)

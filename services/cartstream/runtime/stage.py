@@ -10,7 +10,7 @@ alone, never on batch size, speed or how often a watermark arrives:
 
 from __future__ import annotations
 
-from typing import Any, Generic, Protocol, TypeVar
+from typing import Any, Generic, Protocol, TypeVar, runtime_checkable
 
 import msgspec
 
@@ -83,3 +83,11 @@ class Stage(Protocol[S]):
     def encode_state(self, state: S) -> bytes: ...
 
     def decode_state(self, raw: bytes) -> S: ...
+
+
+@runtime_checkable
+class Remembers(Protocol):
+    """A stage that knows more than the states it is given (identity: merges that it has heard of)."""
+
+    def reconsider(self) -> None:
+        """Redis has gone back in time: of what was learnt from it, keep what it still says. Raises Unavailable."""
