@@ -47,7 +47,7 @@ def run_stage(name: str, settings: StageSettings, build: Callable[[Clock, redis.
         progress = Progress(StageMetrics(name, registry), clock)
         store = RedisStore(client, settings.prefix, name, settings.state_ttl_days * DAY_S)
         # A full collection walks every cached state. What a batch allocates dies by reference count, so seldom is enough.
-        sys.setswitchinterval(0.0005)
+        sys.setswitchinterval(0.001)
         gc.freeze()
         gc.set_threshold(50_000, 20, 1_000)
         StageLoop(stage, settings, store, clock, progress, health, stop, idle_grace_ms).run()
