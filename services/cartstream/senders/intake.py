@@ -142,6 +142,7 @@ def _config(settings: SenderSettings, group: str, on_error: Callable[[KafkaError
         "enable.auto.offset.store": False,
         "auto.offset.reset": "earliest",
         "session.timeout.ms": settings.session_timeout_ms,
+        "heartbeat.interval.ms": max(300, min(3_000, settings.session_timeout_ms // 10)),
         "fetch.wait.max.ms": 100,
         **RECONNECTING,
         "log_level": 3,
