@@ -7,13 +7,15 @@ from typing import Any
 
 
 def medians(runs: list[dict[str, Any]]) -> dict[str, Any]:
-    """Each number's median over the runs, in nested objects too; `runs` says how many there were and `spread` how far the first named
-    figure went, smallest and largest. What is no number is the last run's."""
+    """Each number's median over the runs, in nested objects too; `runs` says how many there were, and `spread` from where to where the
+    first figure that differs went. What is no number is the last run's."""
     merged = {name: _median([run[name] for run in runs]) for name in runs[-1]}
-    first = next((name for name, value in runs[-1].items() if _is_number(value)), None)
-    if len(runs) > 1 and first is not None:
-        figures = [run[first] for run in runs]
-        merged |= {"runs": len(runs), "spread": {first: [min(figures), max(figures)]}}
+    if len(runs) > 1:
+        merged["runs"] = len(runs)
+        for name, value in runs[-1].items():
+            figures = [run[name] for run in runs]
+            if _is_number(value) and min(figures) != max(figures):
+                return merged | {"spread": {name: [min(figures), max(figures)]}}
     return merged
 
 
