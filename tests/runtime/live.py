@@ -125,8 +125,8 @@ class Running:
         progress = Progress(StageMetrics("toy", self.registry), SystemClock())
         progress.instance = name
         self.health, self.stop = Health(), threading.Event()
-        grace = changes.pop("idle_grace_ms", 0)
-        self.loop = StageLoop(stage, place.settings(**changes), store, SystemClock(), progress, self.health, self.stop, grace)
+        grace, clock = changes.pop("idle_grace_ms", 0), changes.pop("clock", SystemClock())
+        self.loop = StageLoop(stage, place.settings(**changes), store, clock, progress, self.health, self.stop, grace)
         self.failed: BaseException | None = None
         self._thread = threading.Thread(target=self._run, name=name)
         self._thread.start()

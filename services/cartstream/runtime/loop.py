@@ -29,6 +29,8 @@ from cartstream.runtime.store import Batch, StateStore
 from cartstream.runtime.takeover import Takeover
 from cartstream.runtime.watermarks import RecordWatermark
 
+# Polls come every few milliseconds, and lateness covers a second.
+ASLEEP_S = 1.0
 LIGHT_S = 1.0
 """How long a partition's progress may stay unwritten while nothing but time passes."""
 
@@ -68,6 +70,7 @@ class StageLoop:
         self._cast_out: set[int] = set()
         self._failure: Exception | None = None
         self._joined = False
+        self._polled_at, self._asked_at = time.monotonic(), clock.now()
 
     def run(self) -> None:
         """Raises PartitionHalted only when nothing else is left to do."""
@@ -90,6 +93,7 @@ class StageLoop:
     def _round(self) -> None:
         self._health.tick()
         started = time.perf_counter()
+        self._look_at_the_clock()
         records = self._poll()
         if self._failure is not None:
             raise self._failure
@@ -109,6 +113,15 @@ class StageLoop:
                 self._health.ready()
         self._progress.polled(polled - started, stepped - polled, settled - stepped)
         self._progress.lags(self._consumer, self._topic, list(self._owned))
+
+    def _look_at_the_clock(self) -> None:
+        """Before each poll: what is caught up then has everything up to now. After a pause of the process (a stopped one wakes up, a host
+        swaps) nobody knows how quiet its partitions were: their grace begins anew."""
+        now = time.monotonic()
+        if now - self._polled_at > ASLEEP_S:
+            for owned in self._owned.values():
+                owned.read_at = now
+        self._polled_at, self._asked_at = now, self._clock.now()
 
     def _poll(self) -> dict[int, list[Record]]:
         """The first record as soon as it is there, and whatever else has come by then."""
@@ -173,7 +186,7 @@ class StageLoop:
             if number in self._halted:
                 continue
             mine, again = owned.next_of(records.get(number, [])), owned.repeating
-            by_clock = self._let_time_pass(owned, now)
+            by_clock = self._let_time_pass(owned, self._polled_at)
             # The clock has news in every round. News that came from upstream must not wait: they would at every service of the chain.
             interval = self._settings.idle_ms if by_clock else self._settings.announce_ms
             announce = now - owned.announced_at >= interval / 1000 and not again
@@ -196,7 +209,7 @@ class StageLoop:
         """A clickstream partition that is caught up and has been quiet for the grace follows the clock. Whether it does."""
         watermark = owned.partition.watermark
         if isinstance(watermark, RecordWatermark) and owned.caught_up and now - owned.read_at >= self._idle_grace_s:
-            watermark.follow_clock(self._clock.now())
+            watermark.follow_clock(self._asked_at)
             return True
         return False
 
