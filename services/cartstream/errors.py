@@ -4,6 +4,7 @@ CartstreamError
 ├── ConfigError        a setting, file or rule is wrong: exit code 2, one line with file and line number
 ├── Refused            one record cannot be used: it goes to the dead-letter topic with its reason, the partition goes on
 ├── Unavailable        Kafka, Redis or a provider does not answer: retried with backoff, readiness is false
+│   └── Unclear        it took the request and did not say what became of it: to be found out before it is tried again
 └── PartitionHalted    going on could lose or repeat work: the partition stops loudly until somebody acts
     └── Fenced         another owner has taken the partition: this one drops what it holds and reloads
 """
@@ -30,6 +31,10 @@ class Refused(CartstreamError):
 
 class Unavailable(CartstreamError):
     """A server that we depend on does not answer."""
+
+
+class Unclear(Unavailable):
+    """What was asked for may have happened."""
 
 
 class PartitionHalted(CartstreamError):

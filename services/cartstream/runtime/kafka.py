@@ -14,6 +14,8 @@ from cartstream.events import topics
 from cartstream.runtime.log import logger
 
 LARGEST_RECORD = 12_000_000
+# The brokers end a transaction after this: to wait longer for one of its calls is of no use.
+TRANSACTION_TIMEOUT_MS = 10_000
 # A broker that was away is found again within 0.5 s, not after up to 10. And no broker is forgotten: by default all are once none is
 # connected, and then librdkafka (2.16; its issues 5511 and 5456) waits for the group's forgotten coordinator for ever. One lost
 # answer, and `send_offsets_to_transaction` never returns.
@@ -52,7 +54,7 @@ def producer_config(brokers: str, transactional_id: str) -> dict[str, Any]:
     return {
         "bootstrap.servers": brokers,
         "transactional.id": transactional_id,
-        "transaction.timeout.ms": 10_000,
+        "transaction.timeout.ms": TRANSACTION_TIMEOUT_MS,
         "enable.idempotence": True,
         "acks": "all",
         "partitioner": "murmur2_random",

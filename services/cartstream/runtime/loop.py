@@ -12,9 +12,9 @@ from typing import Any
 
 from confluent_kafka import Consumer, KafkaError, KafkaException, TopicPartition
 
-from cartstream.errors import Fenced, PartitionHalted, Unavailable
+from cartstream.errors import Fenced, PartitionHalted, Unavailable, Unclear
 from cartstream.runtime.clock import Clock
-from cartstream.runtime.commitment import Commitment, Owned, Round
+from cartstream.runtime.commitment import NOTHING, Commitment, Owned, Round
 from cartstream.runtime.health import Health
 from cartstream.runtime.kafka import consumer_config, generation_of, partition_count
 from cartstream.runtime.log import logger
@@ -258,7 +258,18 @@ class StageLoop:
             self._progress.commit_failed()
             if not self._patience.wait(round.failure, next(delays)):
                 return
+            if isinstance(round.failure, Unclear):
+                self._find_out()
             self._commit({})
+
+    def _find_out(self) -> None:
+        """Which of what is pending has been published by a transaction whose commit had no answer."""
+        self._patience.insist(self._publisher.connect)
+        for number, owned in self._owned.items():
+            if owned.pending_offset != NOTHING:
+                committed = self._patience.insist(partial(self._takeover.committed, number))
+                if committed is not None and committed >= owned.pending_offset:
+                    owned.pending, owned.pending_offset = [], NOTHING
 
     def _finish(self, round: Round, next_batches: dict[int, Batch]) -> None:
         for number in round.written:

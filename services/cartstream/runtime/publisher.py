@@ -11,12 +11,14 @@ from typing import Any
 
 from confluent_kafka import KafkaError, KafkaException, Producer, TopicPartition
 
-from cartstream.errors import Fenced, Unavailable
-from cartstream.runtime.kafka import producer_config
+from cartstream.errors import Fenced, Unavailable, Unclear
+from cartstream.runtime.bounded import Bounded, LeftBehind
+from cartstream.runtime.kafka import TRANSACTION_TIMEOUT_MS, producer_config
 from cartstream.runtime.log import logger
 from cartstream.runtime.store import Wire
 
 STUCK_EXIT_CODE = 70
+MOST_LEFT_BEHIND = 20
 _TAKEN_OVER = frozenset(
     {
         KafkaError.ILLEGAL_GENERATION,
@@ -28,8 +30,11 @@ _TAKEN_OVER = frozenset(
 
 
 class Publisher:
-    """Not thread-safe. `limit_s` bounds every call from outside: librdkafka does not keep all of its own limits. A call that
-    runs over ends the process; the next owner publishes the outbox.
+    """Not thread-safe. `limit_s` bounds every call from outside: librdkafka does not keep all of its own limits.
+
+    `send_offsets_to_transaction` is known not to come back when the coordinator was away at the wrong moment: its producer is left
+    behind, and the next one, of the same id, ends its transaction. Any other call that runs over ends the process; the next owner
+    publishes the outbox.
     """
 
     def __init__(self, brokers: str, prefix: str, transactional_id: str, limit_s: float) -> None:
@@ -39,6 +44,7 @@ class Publisher:
         self._producer: Any = None
         self._teller: Any = None
         self._watchdog = _Watchdog()
+        self._offsets = Bounded("send_offsets_to_transaction")
 
     def connect(self) -> None:
         """Also ends a transaction that an earlier process of this id left open. Raises Unavailable."""
@@ -51,19 +57,42 @@ class Publisher:
         self._producer = producer
 
     def publish(self, outputs: Sequence[Wire], offsets: list[TopicPartition], group: Any) -> None:
-        """All or nothing. Raises Fenced when the group has given a partition away, Unavailable when it is to be tried again."""
+        """All or nothing. Raises Fenced when the group has given a partition away, Unavailable when it is to be tried again, Unclear when
+        only the group's offsets can tell: after `connect`, which ends what is under way.
+        """
         if self._producer is None:
             self.connect()
         try:
             self._producer.begin_transaction()
             self._produce_all(outputs)
             if offsets:
-                with self._watchdog.limit("send_offsets_to_transaction", self._limit_s * 2):
-                    self._producer.send_offsets_to_transaction(offsets, group, self._limit_s)
+                self._send_offsets(offsets, group)
+            self._end_transaction()
+        except KafkaException as error:
+            self._give_up(error.args[0])
+
+    def _send_offsets(self, offsets: list[TopicPartition], group: Any) -> None:
+        producer, seconds = self._producer, min(self._limit_s, TRANSACTION_TIMEOUT_MS / 1000)
+        try:
+            self._offsets.call(lambda: producer.send_offsets_to_transaction(offsets, group, seconds), seconds * 1.5)
+        except LeftBehind as left:
+            self._producer = None
+            logger().error("a Kafka call does not return: a new producer takes over", call=str(left), so_far=self._offsets.left_behind)
+            if self._offsets.left_behind > MOST_LEFT_BEHIND:
+                os._exit(STUCK_EXIT_CODE)
+            raise Unavailable(f"Kafka (transaction): {left}") from left
+
+    def _end_transaction(self) -> None:
+        try:
             with self._watchdog.limit("commit_transaction", self._limit_s * 2):
                 self._producer.commit_transaction(self._limit_s)
         except KafkaException as error:
-            self._give_up(error.args[0])
+            failed = error.args[0]
+            if failed.txn_requires_abort():
+                raise
+            self._producer = None
+            logger().warning("a commit without an answer", error=failed.name(), fatal=failed.fatal())
+            raise Unclear(f"Kafka (transaction): {failed.str()}") from error
 
     def tell(self, marks: Sequence[Wire]) -> None:
         """Pass watermarks on, outside any transaction and without waiting: one that is lost is overtaken by the next."""

@@ -52,7 +52,7 @@ class Takeover:
     def take(self, number: int, generation: int) -> tuple[Owned, int]:
         """The partition, and the offset to read from. Raises Fenced, and PartitionHalted when it must not go on or the service stops."""
         opened = self._patience.insist(lambda: self._store.open(number, generation))
-        committed = self._patience.insist(lambda: self._committed(number))
+        committed = self._patience.insist(lambda: self.committed(number))
         if opened is None or committed is None:
             raise PartitionHalted("stopping")
         stored = opened.checkpoint.next_offset if opened.checkpoint else -1
@@ -93,7 +93,8 @@ class Takeover:
         assert self.layout is not None
         return Partition(self._stage, number, self._store, opened, self.layout, generation)
 
-    def _committed(self, number: int) -> int:
+    def committed(self, number: int) -> int:
+        """The group's offset, below 0 without one; waits for the end of a transaction under way. Raises Unavailable."""
         try:
             (place,) = self._consumer.committed([TopicPartition(self._topic, number)], timeout=10)
         except KafkaException as error:
