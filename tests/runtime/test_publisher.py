@@ -1,0 +1,121 @@
+"""Transactions whose calls do not come back."""
+
+from __future__ import annotations
+
+import threading
+import time
+from collections.abc import Iterator
+from contextlib import closing, suppress
+from typing import Any
+from uuid import uuid4
+
+import pytest
+from confluent_kafka import Consumer, TopicPartition
+
+from cartstream.embedded.child import free_port
+from cartstream.errors import Unavailable
+from cartstream.runtime.bounded import Bounded, LeftBehind
+from cartstream.runtime.kafka import consumer_config
+from cartstream.runtime.publisher import Publisher
+from cartstream.runtime.settings import StageSettings
+from cartstream.runtime.store import Wire
+from tests.runtime.live import Place, running, until
+from tests.runtime.toy import Act
+from tests.support import Missing, RealKafka
+from tests.support.records import read
+from tests.support.toxiproxy import Proxy, Toxiproxy
+
+LIMIT_S = 2.0
+
+
+class ProxiedPlace(Place):
+    """The loop comes by the proxy, the test directly."""
+
+    proxy: str
+
+    def settings(self, **changes: Any) -> StageSettings:
+        return super().settings(**changes).model_copy(update={"brokers": self.proxy})
+
+
+def test_a_call_gives_what_it_gives_and_raises_what_it_raises() -> None:
+    calls = Bounded("a test")
+    assert calls.call(lambda: 7, 5.0) == 7
+    with pytest.raises(ZeroDivisionError):
+        calls.call(lambda: 1 // 0, 5.0)
+    assert calls.call(lambda: 8, 5.0) == 8
+
+
+def test_a_call_that_does_not_come_back_is_left_behind_and_the_next_is_made() -> None:
+    calls, never = Bounded("a test"), threading.Event()
+    with pytest.raises(LeftBehind, match="a test did not come back"):
+        calls.call(never.wait, 0.05)
+    assert calls.call(lambda: 7, 5.0) == 7
+    assert calls.left_behind == 1
+    never.set()
+
+
+@pytest.fixture
+def proxied() -> Iterator[tuple[RealKafka, Proxy]]:
+    port = free_port()
+    try:
+        with Toxiproxy() as network, RealKafka(advertised=[port]) as kafka:
+            yield kafka, network.between("kafka", kafka.listening[0], port)
+    except Missing as missing:
+        pytest.skip(str(missing))
+
+
+@pytest.mark.parametrize("strategy", ["none", "rebootstrap"])
+def test_a_transaction_goes_on_after_its_questions_were_lost(proxied: tuple[RealKafka, Proxy], strategy: str) -> None:
+    """With `rebootstrap`, its default, librdkafka 2.16 forgets the coordinator, and the call under way never comes back."""
+    kafka, proxy = proxied
+    kafka.create_topics({"in": 1, "out": 1})
+    publisher = Publisher(proxy.address, "", "one", LIMIT_S)
+    publisher._config["metadata.recovery.strategy"] = strategy
+    with closing(Consumer({**consumer_config(kafka.address, "group", 60_000), "auto.offset.reset": "earliest"})) as consumer:
+        consumer.subscribe(["in"])
+        end = time.monotonic() + 30
+        while not consumer.assignment():
+            assert time.monotonic() < end, "no assignment"
+            consumer.poll(0.1)
+        group = consumer.consumer_group_metadata()
+        publisher.publish([Wire("out", None, b"before")], [TopicPartition("in", 0, 1)], group)
+        proxy.drop("upstream")
+        with suppress(Unavailable):
+            publisher.publish([Wire("out", None, b"lost")], [TopicPartition("in", 0, 2)], group)
+        proxy.heal()
+        end = time.monotonic() + 60
+        while True:
+            assert time.monotonic() < end, "no transaction goes through"
+            try:
+                publisher.publish([Wire("out", None, b"after")], [TopicPartition("in", 0, 3)], group)
+                break
+            except Unavailable:
+                continue
+        assert read(kafka.address, "out", 2, group="reader") == [b"before", b"after"]
+
+
+def test_a_commit_without_an_answer_is_found_out_before_it_is_done_again(proxied: tuple[RealKafka, Proxy], redis_url: str) -> None:
+    """The answer to each transaction's end is lost for longer than anybody waits: what is pending has been published already."""
+    kafka, proxy = proxied
+    place = ProxiedPlace(kafka, redis_url, f"test-{uuid4().hex[:12]}.")
+    place.proxy = proxy.address
+    with running(place, transaction_timeout_ms=1_000, session_timeout_ms=30_000) as loop:
+        place.put(Act("a"))
+        place.await_committed(1)
+        publisher = loop.loop._publisher
+        end_transaction = publisher._end_transaction
+
+        def without_an_answer() -> None:
+            publisher._end_transaction = end_transaction  # type: ignore[method-assign]
+            proxy.drop("downstream")
+            end_transaction()
+
+        publisher._end_transaction = without_an_answer  # type: ignore[method-assign]
+        place.put(Act("a"))
+        until(lambda: loop.metric("commit_failures_total") > 0, "a transaction without an answer")
+        proxy.heal()
+        place.put(Act("a"))
+        place.await_committed(3)
+        loop.ready()
+
+    assert place.said() == ["a:1", "a:2", "a:3"]
