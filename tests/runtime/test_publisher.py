@@ -107,6 +107,7 @@ def test_a_commit_without_an_answer_is_found_out_before_it_is_done_again(proxied
 
         def without_an_answer() -> None:
             publisher._end_transaction = end_transaction  # type: ignore[method-assign]
+            publisher._producer.flush(5)
             proxy.drop("downstream")
             end_transaction()
 
