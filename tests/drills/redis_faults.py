@@ -58,8 +58,8 @@ def _lose_tail(course: Course, form: Form) -> Mapping[str, Any]:
     for number, (begin, end) in enumerate(spans(form.faults), 1):
         course.feed.wait_share(begin)
         until(lambda: _all_stored(course, redis), "a first write of every partition")
-        kept = redis.keep()
-        course.feed.wait_share(end)
+        kept, since = redis.keep(), course.feed.share
+        course.feed.wait_share(min(0.95, since + end - begin))
         redis.kill()
         redis.put_back(kept)
         redis.start()

@@ -200,16 +200,11 @@ def test_without_redis_every_question_is_unavailable() -> None:
                 ask()
 
 
-def test_news_that_were_heard_and_then_lost_are_heard_when_they_happen_again(redis: Redis) -> None:
-    directory = RedisDirectory(redis, "t.", seal, TTL_S, news_s=0)
+def test_one_that_forgets_hears_only_of_what_comes_then(directory: Directory) -> None:
     directory.news()
     tell(directory, request_of("d1", 5, "u1"), request_of("d2", 7, "u1"))
-    later = redis.dump("t.{identity}:merges")
-    heard = directory.news()
-    redis.flushdb()
-    directory.go_back()
-    assert directory.news() == {}
+    directory.forget()
+    directory.news()
+    tell(directory, request_of("d3", 5, "u2"), request_of("d4", 7, "u2"))
 
-    assert isinstance(later, bytes)
-    redis.restore("t.{identity}:merges", 0, later)
-    assert directory.news() == heard == {anonymous_customer("d2"): anonymous_customer("d1")}
+    assert directory.news() == {anonymous_customer("d4"): anonymous_customer("d3")}

@@ -20,8 +20,8 @@ class Directory(Protocol):
     def news(self) -> dict[str, str]:
         """Loser → survivor for the merges since the last call, whoever made them; the first call may begin at now. Raises Unavailable."""
 
-    def go_back(self) -> None:
-        """Some of the news may not have happened yet: hear of them when they do. Raises Unavailable."""
+    def forget(self) -> None:
+        """Begin with the news anew, as at the first call."""
 
 
 class MemoryDirectory:
@@ -50,5 +50,5 @@ class MemoryDirectory:
         self._told += len(merges)
         return {merge.loser: merge.survivor for merge in merges}
 
-    def go_back(self) -> None:
-        self._told = min(self._told, len(self._view.merges))
+    def forget(self) -> None:
+        self._told = len(self._view.merges)

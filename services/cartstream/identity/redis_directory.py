@@ -78,13 +78,8 @@ class RedisDirectory:
             self._heard = entries[-1][0]
         return {fields[b"l"].decode(): fields[b"s"].decode() for _, fields in entries}
 
-    def go_back(self) -> None:
-        try:
-            last = self._last_told()
-        except redis.RedisError as error:
-            raise _unavailable(error) from error
-        if self._heard is not None and _place(last) < _place(self._heard):
-            self._heard = last
+    def forget(self) -> None:
+        self._heard = None
 
     def _last_told(self) -> bytes:
         last: Any = self._redis.xrevrange(self._root + "merges", count=1)
@@ -144,11 +139,6 @@ class RedisDirectory:
             pipe.set(self._prefix + read_model.contact_key(customer_id), read_model.encode(contact_of(node)), ex=self._ttl_s)
         for merge in view.merges:
             pipe.xadd(self._root + "merges", {"l": merge.loser, "s": merge.survivor}, maxlen=MERGES_KEPT, approximate=True)
-
-
-def _place(entry: bytes) -> tuple[int, ...]:
-    """Where an entry of a stream stands."""
-    return tuple(int(part) for part in entry.split(b"-"))
 
 
 def contact_of(node: Node) -> read_model.Contact:

@@ -189,9 +189,10 @@ class IdentityStage:
         for event, linked in zip(new, self._directory.link(requests), strict=True):
             event.linked = linked
 
-    def reconsider(self) -> None:
-        self._survivors = self._directory.roots(list(self._survivors))
-        self._directory.go_back()
+    def forget(self) -> None:
+        self._survivors.clear()
+        self._loaded.clear()
+        self._directory.forget()
 
     def step(self, state: DeviceState | None, event: IdentityEvent, watermark: EventTime) -> Step[DeviceState] | Output:
         return step(state, event, self._survivors, self._refresh_after)

@@ -343,21 +343,19 @@ class StageLoop:
 
     def _take_again(self) -> None:
         """What was fenced and not given away since. Outside of callbacks only."""
-        went_back = False
+        if self._cast_out and isinstance(self._stage, Remembers):
+            self._stage.forget()
         for number in sorted(self._cast_out):
             self._cast_out.discard(number)
             try:
                 owned, start = self._takeover.take(number, generation_of(self._consumer))
                 self._consumer.seek(TopicPartition(self._topic, number, start))
                 self._owned[number] = owned
-                went_back = went_back or owned.repeating
             except KafkaException as error:
                 logger().warning("taking a fenced partition again in the next round", partition=number, why=error.args[0].str())
                 self._cast_out.add(number)
             except PartitionHalted as error:
                 self._halt(number, f"{self._topic}[{number}]: fenced; waiting for the group to say whose it is ({error})")
-        if went_back and isinstance(self._stage, Remembers):
-            self._patience.insist(self._stage.reconsider)
 
     def _halt(self, number: int, why: str) -> None:
         logger().error("partition stopped", partition=number, why=why)

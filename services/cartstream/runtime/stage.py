@@ -89,5 +89,5 @@ class Stage(Protocol[S]):
 class Remembers(Protocol):
     """A stage that knows more than the states it is given (identity: merges that it has heard of)."""
 
-    def reconsider(self) -> None:
-        """Redis has gone back in time: of what was learnt from it, keep what it still says. Raises Unavailable."""
+    def forget(self) -> None:
+        """Work will be done again: what was learnt since from others, or by itself, must not be known yet. As after a start."""
