@@ -1,4 +1,4 @@
-"""What an event, or a message, costs in CPU time, drawn from the benchmarks' JSON lines: `python -m tests.bench.plot FILE… > picture.svg`."""
+"""CPU time an event or a message, drawn from the benchmarks' JSON lines: `python -m tests.bench.plot FILE… > picture.svg`."""
 
 from __future__ import annotations
 
