@@ -91,6 +91,11 @@ class Feed(threading.Thread):
     def share(self) -> float:
         return self.sent / len(self._clicks)
 
+    @property
+    def now(self) -> EventTime:
+        """The event time that it has come to."""
+        return self._clicks[min(self.sent, len(self._clicks) - 1)].at
+
     def run(self) -> None:
         producer, self._producer = self._producer, None  # taken along, so that it ends with the feed
         assert producer is not None

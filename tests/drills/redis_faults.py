@@ -57,9 +57,12 @@ def _lose_tail(course: Course, form: Form) -> Mapping[str, Any]:
     redis: StoppableRedis = course.surroundings.servers["redis"]
     for number, (begin, end) in enumerate(spans(form.faults), 1):
         course.feed.wait_share(begin)
-        until(lambda: _all_stored(course, redis), "a first write of every partition")
-        kept, since = redis.keep(), course.feed.share
-        course.feed.wait_share(min(0.95, since + end - begin))
+        course.feed.hold(course.feed.now)
+        until(lambda: len(_stored(course, redis)) == len(STAGES) * PARTITIONS, "a first write of every partition")
+        kept, before = redis.keep(), _stored(course, redis)
+        course.feed.release()
+        course.feed.wait_share(end)
+        until(lambda before=before: _stored(course, redis) != before, "something to lose")  # type: ignore[misc]
         redis.kill()
         redis.put_back(kept)
         redis.start()
@@ -67,11 +70,12 @@ def _lose_tail(course: Course, form: Form) -> Mapping[str, Any]:
     return {"faults": form.faults, "redis_behind": behind(course)}
 
 
-def _all_stored(course: Course, redis: StoppableRedis) -> bool:
-    """Whether Redis knows of every partition: one of which it knows nothing is not gone back to, it is stopped."""
+def _stored(course: Course, redis: StoppableRedis) -> dict[str, bytes]:
+    """The checkpoints by partition. One of which Redis knows nothing is not gone back to, it is stopped."""
     keys = [f"{course.prefix}{{{stage}:{number}}}:meta" for stage in STAGES for number in range(PARTITIONS)]
     with redis.client() as client:
-        return bool(client.exists(*keys) == len(keys))
+        found: list[bytes | None] = client.mget(keys)
+    return {key: value for key, value in zip(keys, found, strict=True) if value}
 
 
 def _fail_over(course: Course, form: Form) -> Mapping[str, Any]:
