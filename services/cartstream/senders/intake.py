@@ -3,9 +3,9 @@
 from __future__ import annotations
 
 from collections.abc import Callable
-from dataclasses import dataclass
 from typing import Any
 
+import msgspec
 from confluent_kafka import Consumer, KafkaError, KafkaException, Message, TopicPartition
 
 from cartstream.errors import PartitionHalted
@@ -16,8 +16,7 @@ from cartstream.senders.settings import SenderSettings
 Partitions = list[int]
 
 
-@dataclass(frozen=True, slots=True)
-class Arrived:
+class Arrived(msgspec.Struct, frozen=True):
     """A record as it came. `timestamp` is Kafka's, in ms."""
 
     partition: int
@@ -44,7 +43,7 @@ class Intake:
         lost: Callable[[Partitions], None],
         broken: Callable[[str], object],
     ) -> None:
-        self._topic, self._most = topic, settings.send_poll
+        self._topic = topic
         self._paused = False
         self._group: Any = None
         self._broken = broken
@@ -56,14 +55,17 @@ class Intake:
             on_lost=lambda _, found: lost([p.partition for p in found]),
         )
 
-    def poll(self, timeout_s: float, pause: bool) -> list[Arrived]:
-        """What has come, at once; waits only if there is nothing. While paused it only serves the group."""
-        self._set_paused(pause)
+    def poll(self, timeout_s: float, most: int) -> list[Arrived]:
+        """What has come, at once; waits only if there is nothing. With `most` 0 it only serves the group.
+
+        That throws away what was fetched ahead, and costs a fetch to get again: not for a moment's lack of room.
+        """
+        self._set_paused(not most)
         first = self._consumer.poll(timeout_s)
         self._group = self._consumer.consumer_group_metadata()
         if first is None:
             return []
-        found = [first] if pause else [first, *self._consumer.consume(self._most - 1, 0)]
+        found = [first, *self._consumer.consume(most - 1, 0)] if most > 1 else [first]
         return [_arrived(message) for message in found if self._is_record(message)]
 
     @property

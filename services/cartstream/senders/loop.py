@@ -8,7 +8,7 @@ import time
 from collections.abc import Callable, Iterable
 from concurrent.futures import ThreadPoolExecutor
 from dataclasses import dataclass, field
-from typing import TypeVar
+from typing import NamedTuple, TypeVar
 
 from confluent_kafka import TopicPartition
 
@@ -29,6 +29,8 @@ from cartstream.senders.wire import Wire
 
 T = TypeVar("T")
 _POLL_S = 0.05
+_NO_ROOM_S = 0.25
+"""So long may the group go without its due for the sake of what was fetched ahead."""
 _LOOK_EVERY_S = 5.0
 _FLUSH_MOST = 2_000
 
@@ -51,8 +53,7 @@ class _Held:
         return [task for task in self.tasks.values() if not task.done()]
 
 
-@dataclass(frozen=True, slots=True)
-class _Finished:
+class _Finished(NamedTuple):
     held: _Held
     offset: int
     records: list[Outgoing]
@@ -80,6 +81,7 @@ class SenderLoop:
         self._finished: list[_Finished] = []
         self._something = asyncio.Event()
         self._full = asyncio.Event()
+        self._flushed = asyncio.Event()
         self._flushing = asyncio.Lock()
         self._stopping = asyncio.Event()
         self._kafka_thread = ThreadPoolExecutor(1, "consumer")
@@ -146,8 +148,8 @@ class SenderLoop:
         while not self._stopping.is_set():
             if flusher.done():
                 flusher.result()
-            pause = self._unfinished() >= self._settings.send_pending
-            messages = await self._on_kafka_thread(lambda pause=pause: intake.poll(_POLL_S, pause))  # type: ignore[misc]
+            most = await self._room()
+            messages = await self._on_kafka_thread(lambda most=most: intake.poll(_POLL_S, most))  # type: ignore[misc]
             self._health.tick()
             self._metrics.last_poll.set_to_current_time()
             if messages:
@@ -207,6 +209,7 @@ class SenderLoop:
             self._finished = []
             for done in batch:
                 done.held.progress.finished(done.offset)
+            self._flushed.set()
             offsets = {held.number: at for held in self._held.values() if (at := held.progress.committable()) is not None}
             if not batch and not offsets:
                 return True
@@ -300,6 +303,15 @@ class SenderLoop:
             self._readiness.right("kafka")
         for partition, lag in (await self._on_kafka_thread(intake.lags)).items():
             self._metrics.lag(self._channel, str(partition)).set(lag)
+
+    async def _room(self) -> int:
+        """How many commands may be taken in; waits a moment for the first."""
+        until = time.monotonic() + _NO_ROOM_S
+        while (room := self._settings.send_pending - self._unfinished()) <= 0 and (left := until - time.monotonic()) > 0:
+            self._flushed.clear()
+            with contextlib.suppress(TimeoutError):
+                await asyncio.wait_for(self._flushed.wait(), left)
+        return max(0, min(room, self._settings.send_poll))
 
     def _unfinished(self) -> int:
         return sum(len(held.progress) for held in self._held.values())
