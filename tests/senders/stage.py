@@ -36,7 +36,7 @@ from cartstream.senders.sms.twilio import SmsChannel
 HASH_KEY = "h" * 32
 VAULT_KEYS = "k1=" + base64.b64encode(b"v" * 32).decode()
 VAPID_KEY = vapid.generate()[0]
-WAIT_S = 20.0
+WAIT_S = 60.0
 PARTITIONS = 2
 
 

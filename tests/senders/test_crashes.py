@@ -76,7 +76,7 @@ async def test_sigterm_lets_the_calls_under_way_end_and_commits_them(stage: Stag
     await until(lambda: stage.inbox("sms"))
     process.send_signal(signal.SIGTERM)
 
-    assert await asyncio.to_thread(process.wait, 20) == 0
+    assert await asyncio.to_thread(process.wait, 60) == 0
     sent_before = {message.command_id for message in stage.inbox("sms")}
     async with stage.sending("sms"):
         deliveries = await stage.deliveries(30)

@@ -132,7 +132,7 @@ async def test_the_answer_of_an_earlier_call_is_never_the_next_ones() -> None:
 
 
 async def test_an_answer_that_does_not_come_in_time_is_none() -> None:
-    async with calling(Server(b"HTTP/1.1 201 Cre"), timeout_s=0.05) as call:
+    async with calling(Server(b"HTTP/1.1 201 Cre"), timeout_s=0.5) as call:
         with pytest.raises(Unanswered, match="TimeoutError"):
             await call()
 

@@ -30,7 +30,7 @@ async def test_what_was_sent_while_the_broker_was_away_is_told_when_it_is_back(s
     stage.fakes.failures.plan(Failure("sms", "503", times=0))
     stage.order(*(command("sms", n) for n in range(20)))
 
-    async with stage.sending("sms", transaction_timeout_ms=3_000):
+    async with stage.sending("sms", transaction_timeout_ms=3_000, session_timeout_ms=45_000, send_backoff_max_s=0.5):
         retried = {"channel": "sms", "reason": "transient"}
         await until(lambda: (stage.registry.get_sample_value("cartstream_send_retries_total", retried) or 0) >= 20)
         await asyncio.to_thread(kafka.stop)

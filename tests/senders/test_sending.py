@@ -84,7 +84,7 @@ async def test_thousands_of_commands_are_each_sent_once(stage: Stage) -> None:
     orders = [command("push", n, f"c{n % 20}") for n in range(1_000)]
     stage.order(*orders)
 
-    async with stage.sending("push"):
+    async with stage.sending("push", send_timeout_s=15):
         deliveries = await stage.deliveries(1_000)
 
     assert {delivery.command_id for delivery in deliveries} == {order.command_id for order in orders}

@@ -2,15 +2,15 @@
 
 from __future__ import annotations
 
-from dataclasses import dataclass
 from typing import Any, Protocol
+
+import msgspec
 
 from cartstream.events.records import Command
 from cartstream.senders.outcomes import Answer
 
 
-@dataclass(frozen=True, slots=True)
-class Letter:
+class Letter(msgspec.Struct, frozen=True):
     """A rendered message on its way. `address` is plain text: never log it. `ttl_s` is the time it has left, in the clock's seconds."""
 
     command: Command

@@ -3,10 +3,10 @@
 from __future__ import annotations
 
 from collections.abc import Awaitable, Callable, Sequence
-from dataclasses import dataclass, replace
 from typing import TypeVar
 
 import msgspec
+from msgspec.structs import replace
 from redis.asyncio import Redis
 
 from cartstream.events import read_model
@@ -21,8 +21,7 @@ _HOPS = 8
 _Values = list[bytes | None]
 
 
-@dataclass(frozen=True, slots=True)
-class Standing:
+class Standing(msgspec.Struct, frozen=True):
     """`customer_id` is the survivor if the customer was merged. `entry` is the raw ledger value. `dead` is a reason and a hashed address.
 
     `order_mark` is the latest of all that were merged; `guard` is the survivor's.

@@ -8,9 +8,10 @@ import random
 import secrets
 import time
 from collections.abc import Awaitable, Callable
-from dataclasses import dataclass, replace
+from dataclasses import dataclass
 from typing import Any, TypeVar
 
+from msgspec.structs import replace
 from redis.asyncio import Redis
 
 from cartstream.errors import Refused
@@ -32,6 +33,10 @@ from cartstream.senders.settings import SenderSettings
 T = TypeVar("T")
 _SHORTEST_WAIT_S = 0.02
 _LONGEST_THROTTLE_S = 60.0
+_AHEAD = 3
+"""Commands on their way for each call: while some are called for, others are looked at and written down, many at once."""
+_FRESH_S = 0.05
+"""What was found about a customer is as good as new for so long."""
 _KINDS = {"email": "email", "sms": "phone", "push": "push"}
 _UNREACHABLE = ("bad_address", "unsafe_endpoint")
 
@@ -55,7 +60,7 @@ class Ports:
 class Courier:
     def __init__(self, channel: Channel, ports: Ports, settings: SenderSettings) -> None:
         self._channel, self._ports, self._settings = channel, ports, settings
-        self._slots = asyncio.Semaphore(channel.in_flight)
+        self._places, self._lines = asyncio.Semaphore(channel.in_flight * _AHEAD), asyncio.Semaphore(channel.in_flight)
         self._settle_ms = (settings.send_timeout_s + settings.send_settle_s) * 1000
         # Made here and not when the module is loaded: processes may be forked from one that has loaded it.
         self._token, self._tokens = secrets.token_hex(12), itertools.count()
@@ -63,20 +68,24 @@ class Courier:
         ports.metrics.in_flight.set_function(lambda: self._calls)
 
     async def carry(self, errand: Errand) -> Done:
-        """Until it is done. May be cancelled while not `errand.critical`. A waiting command holds no slot."""
+        """Until it is done. May be cancelled while not `errand.critical`. A waiting command holds no place."""
         while True:
-            async with self._slots:
-                step = await self._hold_slot(errand)
+            await self._places.acquire()
+            try:
+                step = await self._hold_place(errand)
+            finally:
+                self._places.release()
             if isinstance(step, Done):
                 return step
             await asyncio.sleep(step.seconds)
 
-    async def _hold_slot(self, errand: Errand) -> Done | Wait:
+    async def _hold_place(self, errand: Errand) -> Done | Wait:
         while True:
             await self._ports.gate.passed()
             try:
                 step = await self._attempt(errand)
             finally:
+                self._hang_up(errand)
                 self._ports.gate.released()
             if isinstance(step, Done) or step.seconds > 0:
                 return step
@@ -104,7 +113,23 @@ class Courier:
             return await self._refuse(case, error)
         if not errand.paid and await self._pay(errand, message):
             return Wait(0)
+        if not await self._take_line(errand):
+            return await self._attempt(errand)
         return await self._call(errand, case, message, address)
+
+    async def _take_line(self, errand: Errand) -> bool:
+        """One of the calls that may be under way. False if it took so long that the customer must be looked at again, line in hand."""
+        if errand.has_line:
+            return True
+        began = time.monotonic()
+        await self._lines.acquire()
+        errand.has_line = True
+        return time.monotonic() - began < _FRESH_S
+
+    def _hang_up(self, errand: Errand) -> None:
+        if errand.has_line:
+            errand.has_line = False
+            self._lines.release()
 
     async def _from_ledger(self, case: Case) -> Done | Wait | None:
         """What an earlier try left: the end of it, a call that may still be answered, or nothing that stands in the way."""
@@ -139,6 +164,7 @@ class Courier:
                 return Wait(0)
             errand.paid = False
             answer = await self._timed(message)
+            self._hang_up(errand)
             return await self._settle(replace(case, found=claimed), answer, address)
         finally:
             errand.critical = False

@@ -4,6 +4,8 @@ from __future__ import annotations
 
 from dataclasses import dataclass
 
+import msgspec
+
 from cartstream.errors import Refused
 from cartstream.events.records import ChannelFailed, Command, Delivery, make_id
 from cartstream.senders.contacts import Standing
@@ -15,15 +17,18 @@ DEAD = (Outcome.RECIPIENT_DEAD, Outcome.OPTED_OUT)
 
 @dataclass(slots=True, eq=False)
 class Errand:
-    """A command under way. While `critical`, a call may be out: do not cancel. `paid` units were taken from the limiter."""
+    """A command under way. While `critical`, a call may be out: do not cancel. `paid` units were taken from the limiter.
+
+    With `has_line` it holds one of the calls that may be under way.
+    """
 
     command: Command
     critical: bool = False
     paid: bool = False
+    has_line: bool = False
 
 
-@dataclass(frozen=True, slots=True)
-class Done:
+class Done(msgspec.Struct, frozen=True):
     """What goes out when a command is finished. `fault` is what the dead-letter topic is told, if it goes there."""
 
     delivery: Delivery
@@ -31,15 +36,13 @@ class Done:
     fault: Refused | None = None
 
 
-@dataclass(frozen=True, slots=True)
-class Wait:
+class Wait(msgspec.Struct, frozen=True):
     """Try again after so many real seconds; 0 is at once, without giving up the place."""
 
     seconds: float
 
 
-@dataclass(frozen=True, slots=True)
-class Case:
+class Case(msgspec.Struct, frozen=True):
     """A command with what was found about it at one moment."""
 
     command: Command

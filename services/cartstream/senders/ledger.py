@@ -8,7 +8,6 @@ from __future__ import annotations
 
 import time
 from collections.abc import Sequence
-from dataclasses import dataclass
 from typing import Any, Literal, NamedTuple
 
 import msgspec
@@ -18,17 +17,17 @@ from cartstream.errors import Refused
 from cartstream.events.times import EventTime
 from cartstream.senders.coalesce import Coalescer
 
+# ARGV: expected and wanted of each key, then all expiries in one, each with ! (force) or ?: the client's time goes by the argument.
 _SWAP = """
-local answers = {}
-for i, key in ipairs(KEYS) do
-  local expected, wanted, ttl, force = ARGV[4*i-3], ARGV[4*i-2], ARGV[4*i-1], ARGV[4*i]
-  local found = redis.call('GET', key)
-  if force == '1' or found == wanted or (found or '') == expected then
-    redis.call('SET', key, wanted, 'EX', ttl)
-    answers[i] = wanted
-  else
-    answers[i] = found or ''
+local answers, i = {}, 0
+for ttl, force in string.gmatch(ARGV[#ARGV], '(%d+)([!?])') do
+  i = i + 1
+  local expected, wanted, found = ARGV[2*i-1], ARGV[2*i], redis.call('GET', KEYS[i])
+  if force == '!' or found == wanted or (found or '') == expected then
+    redis.call('SET', KEYS[i], wanted, 'EX', ttl)
+    found = wanted
   end
+  answers[i] = found or ''
 end
 return answers
 """
@@ -51,8 +50,7 @@ class Entry(msgspec.Struct, frozen=True, array_like=True):
     provider_id: str | None = None
 
 
-@dataclass(frozen=True, slots=True)
-class Swap:
+class Swap(msgspec.Struct, frozen=True):
     """Put `entry` if the stored value is still `expected` (None: nothing stored). `force` puts it whatever is stored."""
 
     command_id: str
@@ -109,9 +107,10 @@ class Ledger:
         return Found(wanted, swap.entry) if await self._swaps((swap, wanted)) == wanted else None
 
     async def _swap_all(self, swaps: Sequence[tuple[Swap, bytes]]) -> Sequence[bytes]:
-        arguments: list[bytes | int] = []
+        arguments: list[bytes | str] = []
         for swap, wanted in swaps:
-            arguments += (swap.expected or b"", wanted, swap.ttl_s, b"1" if swap.force else b"0")
+            arguments += (swap.expected or b"", wanted)
+        arguments.append("".join([f"{swap.ttl_s}{'!' if swap.force else '?'}" for swap, _ in swaps]))
         answers: list[bytes] = await self._script(keys=[self._prefix + swap.command_id for swap, _ in swaps], args=arguments)
         return answers
 

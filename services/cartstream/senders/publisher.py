@@ -4,9 +4,9 @@ from __future__ import annotations
 
 import time
 from collections.abc import Sequence
-from dataclasses import dataclass, field
 from typing import Any
 
+import msgspec
 from confluent_kafka import KafkaError, KafkaException, Producer, TopicPartition
 
 from cartstream.errors import Fenced, Unavailable
@@ -21,14 +21,13 @@ _TAKEN_OVER = frozenset(
 )
 
 
-@dataclass(frozen=True, slots=True)
-class Outgoing:
+class Outgoing(msgspec.Struct, frozen=True):
     """A record to write. `topic` has its prefix."""
 
     topic: str
     key: bytes | None
     value: bytes
-    headers: list[tuple[str, str | bytes | None]] = field(default_factory=list)
+    headers: list[tuple[str, str | bytes | None]] = []
 
 
 class Publisher:

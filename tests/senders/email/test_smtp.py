@@ -158,7 +158,7 @@ async def test_a_connection_that_breaks_is_ambiguous_only_once_the_content_is_ou
     pipelining: bool, said: dict[str, str], outcome: Outcome
 ) -> None:
     relay = Relay(pipelining, **said)
-    async with sending(relay, send_timeout_s=0.3) as channel:
+    async with sending(relay, send_timeout_s=1.5 if "silence" in said.values() else 10.0) as channel:
         broken = await channel.send(_MAIL)
         relay.said = _CALM
         taken = await channel.send(_MAIL)
