@@ -15,12 +15,17 @@ from cartstream.identity.graph import Node
 from cartstream.identity.state import DeviceState
 from cartstream.journeys.state import JourneyState
 from cartstream.runtime.store import Checkpoint, Wire
+from cartstream.sessions.basket import Basket, Waiting
+from cartstream.sessions.layouts import FirstState
 from cartstream.sessions.state import CustomerState
 
 STORED: dict[str, type[msgspec.Struct]] = {
     "identity": DeviceState,
     "identity directory": Node,
     "sessions": CustomerState,
+    "sessions: cart": Basket,
+    "sessions: waiting": Waiting,
+    "sessions: first layout": FirstState,
     "detection": DetectionState,
     "journeys": JourneyState,
     "checkpoint": Checkpoint,
@@ -40,7 +45,8 @@ def layout(kind: type[msgspec.Struct]) -> dict[str, list[str]]:
 
 def _collect(info: inspect.Type, found: dict[str, list[str]]) -> None:
     if isinstance(info, inspect.StructType):
-        name = info.cls.__name__ + ("" if info.array_like else " by name")
+        tag = "" if info.tag is None else f" {info.tag}"
+        name = info.cls.__name__ + tag + ("" if info.array_like else " by name")
         if name not in found:
             found[name] = [f"{field.name}: {_name(field.type)}" for field in info.fields]
             for field in info.fields:
@@ -77,7 +83,7 @@ def named(value: Any) -> Any:
         return {key: named(inner) for key, inner in value.items()}
     if isinstance(value, (list, tuple)):
         return [named(inner) for inner in value]
-    return value.hex() if isinstance(value, bytes) else value
+    return bytes(value).hex() if isinstance(value, (bytes, msgspec.Raw)) else value
 
 
 def full(kind: type[msgspec.Struct]) -> Any:
@@ -105,6 +111,8 @@ def _full(info: inspect.Type, n: int) -> Any:
             return n + 0.5
         case inspect.BytesType():
             return bytes(range(n, n + 16))
+        case inspect.RawType():
+            return msgspec.Raw(msgspec.msgpack.encode(f"packed {n}"))
         case inspect.StrType():
             return f"t{n}-ü"
     raise TypeError(f"no value for {info}")
@@ -137,5 +145,6 @@ def _values(info: inspect.Type) -> st.SearchStrategy[Any]:
         inspect.FloatType: st.floats(allow_nan=False),
         inspect.BytesType: st.binary(max_size=8),
         inspect.StrType: _TEXTS,
+        inspect.RawType: _TEXTS.map(lambda text: msgspec.Raw(msgspec.msgpack.encode(text))),
     }
     return plain[type(info)]

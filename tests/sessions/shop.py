@@ -91,7 +91,7 @@ class Shop:
 
     def cart(self, key: str = "c1") -> dict[str, int]:
         state = self.state(key)
-        found = snapshot(state) if state else None
+        found = snapshot(state.open()[0]) if state else None
         return {item.product_id: item.quantity for item in found.items} if found else {}
 
     def sessions(self) -> list[tuple[int, int, int]]:

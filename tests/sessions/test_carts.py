@@ -6,7 +6,9 @@ import msgspec
 import pytest
 
 from cartstream.events.read_model import Guard
-from cartstream.sessions.state import CustomerState
+from cartstream.events.records import Session
+from cartstream.sessions.basket import SEEN_LIMIT, Basket, Held, Line
+from cartstream.sessions.layouts import FirstState, FirstVisit
 from tests.sessions.shop import MINUTE, T0, Shop, add, remove, track
 
 
@@ -136,19 +138,45 @@ def test_a_cart_and_its_marks_are_bounded() -> None:
     shop = Shop().see(*(add(f"p{n:03}", n) for n in range(250)), *(remove(f"q{n:03}", n) for n in range(150)))
     state = shop.state()
     assert state is not None
-    assert (len(state.lines), len(state.removed)) == (200, 100)
-    assert min(state.removed) == "q050"
+    basket, _ = state.open()
+    assert (len(basket.lines), len(basket.removed)) == (200, 100)
+    assert min(basket.removed) == "q050"
 
 
 def test_the_state_survives_its_encoding() -> None:
     shop = Shop().see(add("a", 0, currency="EUR", name="Ä"), order(1, "b"), track("Product Viewed", 2, product_id="v"), view(3, c=2))
     state = shop.state()
     assert state is not None
-    assert state.visits[0].viewed == {"v": T0 + 2}
+    assert state.visits[0].products() == [("v", T0 + 2)]
     assert shop.stage.decode_state(shop.stage.encode_state(state)) == state
 
 
-def test_a_state_written_before_a_field_existed_is_read_with_its_default() -> None:
-    state = CustomerState("c1", cleared_at=5)
-    older = msgspec.msgpack.encode(msgspec.to_builtins(state)[:5])
-    assert Shop().stage.decode_state(older) == state
+def test_a_state_in_the_first_layout_is_read_as_what_it_meant() -> None:
+    line = Line(2, 10.0, "Bowl", T0 + 4)
+    visit = FirstVisit("d1", "s1", T0, T0 + 9, 7, 1, 3, {"v": T0 + 2, "w": T0 + 1})
+    seen = bytes(range(200)) * 2
+    first = FirstState("c1", [visit], {"a": line}, {"b": T0 + 1}, T0 + 2, T0 + 5, "EUR", T0 + 6, T0 + 7, T0 + 9, seen, None, b"four")
+
+    state = Shop().stage.decode_state(msgspec.msgpack.encode(first))
+
+    basket = Basket({"a": line}, {"b": T0 + 1}, T0 + 2, T0 + 5, "EUR", T0 + 6, T0 + 7, seen[-SEEN_LIMIT:])
+    assert state.open()[0] == basket
+    assert (state.customer_id, state.last_activity, state.browsed, state.merged_into) == ("c1", T0 + 9, b"four", None)
+    assert [known.facts() for known in state.visits] == [Session("s1", "d1", T0, T0 + 9, 7, 1, 3, ["w", "v"])]
+    assert Shop().stage.decode_state(Shop().stage.encode_state(state)) == state
+
+
+def test_a_tombstone_in_the_first_layout_stays_one() -> None:
+    first = FirstState("c1", last_activity=5, order_mark=4, merged_into="c2")
+    state = Shop().stage.decode_state(msgspec.msgpack.encode(first))
+    assert (state.merged_into, state.last_activity, state.open()[0].order_mark) == ("c2", 5, 4)
+
+
+def test_changes_that_waited_in_the_first_layout_still_find_their_place() -> None:
+    shop = Shop().see(add("a", 5))
+    state = shop.state()
+    assert state is not None
+    basket, waiting = state.open()
+    first = FirstState("c1", version=T0 + 5, lines=basket.lines, seen=basket.seen, recent=waiting.recent, settled=Held())
+    shop.states["c1"] = msgspec.msgpack.encode(first)
+    assert shop.see(remove("a", 3), add("a", 4)).cart() == {"a": 2}

@@ -15,8 +15,8 @@ from hypothesis import strategies as st
 
 from cartstream.events.read_model import Guard
 from cartstream.events.records import Cart, Session
-from cartstream.sessions.cart import held
-from cartstream.sessions.state import RECENT_LIMIT, Held
+from cartstream.sessions.basket import NOTHING, RECENT_LIMIT, Basket
+from cartstream.sessions.state import CustomerState
 from tests.sessions.shop import MINUTE, T0, Shop, add, click, remove, track
 
 LATENESS = 5_000
@@ -46,10 +46,16 @@ class Seen(NamedTuple):
     """What must not depend on arrival order."""
 
     sessions: list[Session]
-    cart: Held
+    cart: Basket
     activity: int
     guard: Guard | None
     told: dict[str, tuple[str, int, Cart | None]]
+
+
+def cart_of(state: CustomerState) -> Basket:
+    basket, _ = state.open()
+    basket.seen = b""
+    return basket
 
 
 def run(arrivals: list[Event], gap: int = 0) -> Seen:
@@ -61,12 +67,12 @@ def run(arrivals: list[Event], gap: int = 0) -> Seen:
     shop.pass_to(newest + 25 * 60 * MINUTE)
     state = shop.state()
     assert state is not None
-    assert (state.recent, state.settled) == ([], None)
+    assert (state.unsettled, state.waiting) == (0, NOTHING)
     told = {one.id: (one.kind, one.at, one.cart) for one in shop.activities if not one.kind.startswith("session")}
     shop.end()
     ended = sorted((one.session for one in shop.of_kind("session_ended") if one.session), key=lambda session: session.session_id)
     kept = {id: one for id, one in told.items() if one[0] != "retracted"}
-    return Seen(ended, held(state), state.last_activity, shop.guards.get("guard:c1"), kept)
+    return Seen(ended, cart_of(state), state.last_activity, shop.guards.get("guard:c1"), kept)
 
 
 def shuffled(events: list[Event], delays: list[int], repeated: list[bool]) -> list[Event]:
@@ -106,8 +112,8 @@ def test_a_change_out_of_order_finds_its_place(events: list[bytes]) -> None:
     there, back = Shop().see(*events).state(), Shop().see(*reversed(events)).state()
     assert there is not None
     assert back is not None
-    assert held(back) == held(there)
-    assert back.recent == there.recent
+    assert cart_of(back) == cart_of(there)
+    assert back.open()[1].recent == there.open()[1].recent
 
 
 def test_what_was_told_wrongly_is_told_again_under_the_same_id() -> None:
@@ -159,6 +165,6 @@ def test_only_so_many_changes_wait_for_their_watermark() -> None:
     shop = Shop().see(*(add(f"p{n}", n) for n in range(2 * RECENT_LIMIT)))
     state = shop.state()
     assert state is not None
-    assert len(state.recent) == RECENT_LIMIT
+    assert len(state.open()[1].recent) == RECENT_LIMIT
     assert len(shop.cart()) == 2 * RECENT_LIMIT
     assert shop.pass_to(10**6).see(click("d1", 10**6)).cart() == {f"p{n}": 1 for n in range(2 * RECENT_LIMIT)}

@@ -1,18 +1,14 @@
-"""What changes do to a cart. Adds are deltas, cart views are snapshots; removals and orders leave marks that older adds cannot cross.
-
-A cart is a `Held`, or the customer's state, which has the same fields.
-"""
+"""What changes do to a cart. Adds are deltas, cart views are snapshots; removals and orders leave marks that older adds cannot cross."""
 
 from __future__ import annotations
 
 from collections.abc import Sequence
 from math import isfinite
-from typing import TypeAlias
 
 from cartstream.events.clicks import MAX_ID, Action, Product, Properties
 from cartstream.events.records import Cart, Item, Order
 from cartstream.events.times import EventTime
-from cartstream.sessions.state import LINES_LIMIT, MARKS_LIMIT, Change, CustomerState, Entry, Held, Line
+from cartstream.sessions.basket import LINES_LIMIT, MARKS_LIMIT, Change, Entry, Held, Line
 
 QUANTITY_LIMIT = 9_999
 ENTRIES_LIMIT = 1_000
@@ -20,8 +16,6 @@ NAME_LIMIT = 200
 CURRENCY_LIMIT = 16
 _NO_LINE = Line(0, None, None, 0)
 _ADD, _REMOVE, _CART, _CHECKOUT, _ORDER = Action.ADD, Action.REMOVE, Action.CART, Action.CHECKOUT, Action.ORDER
-
-Holder: TypeAlias = Held | CustomerState
 
 
 def change_of(action: Action, properties: Properties, at: EventTime, message_id: str, device_id: str | None) -> Change:
@@ -50,10 +44,12 @@ def _entry(product: Product) -> Entry | None:
     product_id = product_id_of(product)
     if product_id is None:
         return None
-    quantity = product.quantity
+    quantity, price, name = product.quantity, product.price, product.name
     if quantity is not None and not 0 <= quantity <= QUANTITY_LIMIT:
         quantity = max(0, min(quantity, QUANTITY_LIMIT))
-    return Entry(product_id, quantity, _price(product), _short(product.name, NAME_LIMIT))
+    if price is not None and not isfinite(price):  # trackers say NaN, too: as text it passes for a number
+        price = None
+    return Entry(product_id, quantity, price, name if name is None else name[:NAME_LIMIT])
 
 
 def _order_of(properties: Properties, entries: list[Entry], currency: str | None) -> Order:
@@ -66,12 +62,7 @@ def _short(text: str | None, limit: int) -> str | None:
     return text[:limit] if text else text
 
 
-def _price(product: Product) -> float | None:
-    """Trackers say NaN, too: as text it passes for a number."""
-    return product.price if product.price is not None and isfinite(product.price) else None
-
-
-def apply(cart: Holder, change: Change) -> str | None:
+def apply(cart: Held, change: Change) -> str | None:
     """Change the cart. What to tell of it: the kind of an activity, or None if nothing came of it."""
     action = change.action
     if action == _CHECKOUT:
@@ -94,7 +85,7 @@ def apply(cart: Holder, change: Change) -> str | None:
     return None if not changed else "cart_updated" if cart.lines else "cart_emptied"
 
 
-def snapshot(cart: Holder) -> Cart | None:
+def snapshot(cart: Held) -> Cart | None:
     """Products in the order of their id; None when empty."""
     if not cart.lines:
         return None
@@ -103,26 +94,21 @@ def snapshot(cart: Holder) -> Cart | None:
     return Cart(cart.version, items, value, cart.currency)
 
 
-def held(cart: Holder) -> Held:
-    """A copy that changes no more with the original. Lines are never changed, but replaced."""
-    return Held(dict(cart.lines), dict(cart.removed), cart.cleared_at, cart.version, cart.currency, cart.order_mark, cart.checkout_at)
+def put(basket: Held, cart: Held) -> None:
+    """What is in the basket is this cart from now on."""
+    basket.lines, basket.removed, basket.cleared_at = cart.lines, cart.removed, cart.cleared_at
+    basket.version, basket.currency = cart.version, cart.currency
+    basket.order_mark, basket.checkout_at = cart.order_mark, cart.checkout_at
 
 
-def put(state: CustomerState, cart: Held) -> None:
-    """The cart is this one from now on."""
-    state.lines, state.removed, state.cleared_at = cart.lines, cart.removed, cart.cleared_at
-    state.version, state.currency = cart.version, cart.currency
-    state.order_mark, state.checkout_at = cart.order_mark, cart.checkout_at
-
-
-def _checkout(cart: Holder, at: EventTime) -> str | None:
+def _checkout(cart: Held, at: EventTime) -> str | None:
     """Told once until the order."""
     first = cart.checkout_at <= cart.order_mark
     cart.checkout_at = max(cart.checkout_at, at)
     return "checkout_started" if first else None
 
 
-def _add(cart: Holder, change: Change) -> bool:
+def _add(cart: Held, change: Change) -> bool:
     at, changed = change.at, False
     for entry in change.entries or ():
         quantity = 1 if entry.quantity is None else entry.quantity
@@ -146,7 +132,7 @@ def _more(line: Line, quantity: int, entry: Entry, at: EventTime) -> Line:
     return Line(quantity, line.price if entry.price is None else entry.price, entry.name or line.name, at)
 
 
-def _remove(cart: Holder, change: Change) -> bool:
+def _remove(cart: Held, change: Change) -> bool:
     at, changed = change.at, False
     for entry in change.entries or ():
         line = cart.lines.get(entry.product_id)
@@ -160,7 +146,7 @@ def _remove(cart: Holder, change: Change) -> bool:
     return changed
 
 
-def _overwrite(cart: Holder, change: Change) -> bool:
+def _overwrite(cart: Held, change: Change) -> bool:
     """A snapshot counts only when it is newer than all that is known. One that names no products says nothing.
 
     What it leaves out of a product that was in the cart, its price or name, stays as it was.
@@ -183,7 +169,7 @@ def _content(lines: dict[str, Line]) -> dict[str, tuple[int, float | None]]:
     return {product_id: (line.quantity, line.price) for product_id, line in lines.items()}
 
 
-def _order(cart: Holder, change: Change) -> bool:
+def _order(cart: Held, change: Change) -> bool:
     """What was bought leaves the cart: the products that the order names, or everything when it names none."""
     at = change.at
     cart.order_mark = max(cart.order_mark, at)
@@ -197,19 +183,19 @@ def _order(cart: Holder, change: Change) -> bool:
     return bool(gone)
 
 
-def _older(cart: Holder, product_id: str, at: EventTime) -> bool:
+def _older(cart: Held, product_id: str, at: EventTime) -> bool:
     line = cart.lines.get(product_id)
     return line is None or line.at <= at
 
 
-def _drop(cart: Holder, product_id: str, at: EventTime) -> bool:
+def _drop(cart: Held, product_id: str, at: EventTime) -> bool:
     cart.removed[product_id] = max(at, cart.removed.get(product_id, at))
     if len(cart.removed) > MARKS_LIMIT:
         del cart.removed[min(cart.removed, key=lambda known: (cart.removed[known], known))]
     return cart.lines.pop(product_id, None) is not None
 
 
-def join(cart: CustomerState, other: CustomerState) -> bool:
+def join(cart: Held, other: Held) -> bool:
     """Bring in the cart of a customer who is the same person: the larger quantity per product, no line across a later mark."""
     before = {product_id: line.quantity for product_id, line in cart.lines.items()}
     for product_id, at in other.removed.items():

@@ -11,16 +11,18 @@ from bisect import bisect_left, bisect_right
 from operator import attrgetter
 from typing import NamedTuple
 
+import msgspec
+
 from cartstream.events.clicks import Action
 from cartstream.events.records import Cart
 from cartstream.events.times import EventTime
-from cartstream.sessions.cart import apply, held, put, snapshot
-from cartstream.sessions.state import RECENT_LIMIT, Change, CustomerState, Held
+from cartstream.sessions.basket import RECENT_LIMIT, Basket, Change, Held, Waiting, packed, unpacked
+from cartstream.sessions.cart import apply, put, snapshot
 
 _ID_ENDS: dict[int, str] = {Action.CHECKOUT: "checkout_started", Action.ORDER: "order_placed"}
 
 
-class Told(NamedTuple):
+class Told(msgspec.Struct, gc=False):
     """An activity about a change: its kind, and the cart after it."""
 
     change: Change
@@ -43,71 +45,71 @@ class Outcome(NamedTuple):
 _NOTHING = Outcome(None, None)
 
 
-def take(state: CustomerState, change: Change, watermark: EventTime) -> list[Told]:
-    """Bring a change into a cart that is settled up to the watermark. What to tell: it, and those after it that turn out otherwise
-    than told before. A late one, which the watermark has passed, is applied to the settled cart: that order is the order of arrival.
+def take(basket: Basket, waiting: Waiting, change: Change, watermark: EventTime) -> list[Told]:
+    """Bring a change into the cart. What to tell: it, and those after it that turn out otherwise than told before.
+
+    A late one, which the watermark has passed, is applied to the settled cart: that order is the order of arrival.
     """
-    recent = state.recent
-    if change.at <= watermark:
-        if recent:
-            return _correct(state, change, 0, late=True)
-    elif not recent:
-        state.settled = held(state)
+    recent = waiting.recent
+    if recent and recent[0].at <= watermark:
+        _settle(waiting, watermark)
+        recent = waiting.recent
+    late = change.at <= watermark
+    if recent and (late or change.key <= recent[-1].key):
+        return _correct(basket, waiting, change, late)
+    kind = apply(basket, change)
+    if not late:
         recent.append(change)
-    elif change.key > recent[-1].key:
-        recent.append(change)
-    else:
-        return _correct(state, change, bisect_left(recent, change.key, key=attrgetter("key")), late=False)
-    kind = apply(state, change)
-    _limit(state)
-    return [Told(change, kind, snapshot(state))] if kind is not None else []
+        _limit(waiting)
+    return [Told(change, kind, snapshot(basket))] if kind is not None else []
 
 
-def settle(state: CustomerState, watermark: EventTime) -> None:
-    """Nothing can come before what the watermark has passed."""
-    recent = state.recent
-    if not recent or recent[0].at > watermark:
-        return
-    if recent[-1].at <= watermark:
-        state.recent, state.settled = [], None
-        return
-    passed = bisect_right(recent, watermark, key=attrgetter("at"))
-    for change in recent[:passed]:
-        apply(_settled(state), change)
-    state.recent = recent[passed:]
-
-
-def forget(state: CustomerState) -> None:
-    """Take the cart as it is now for settled."""
-    state.recent, state.settled = [], None
-
-
-def cart_at(state: CustomerState, at: EventTime) -> Cart | None:
+def cart_at(basket: Basket, waiting: Waiting, at: EventTime) -> Cart | None:
     """The cart as it was at that time, as far as is known."""
-    if not state.recent or state.recent[-1].at <= at:
-        return snapshot(state)
-    cart = held(_settled(state))
-    for change in state.recent[: bisect_right(state.recent, at, key=attrgetter("at"))]:
+    recent = waiting.recent
+    if not recent or recent[-1].at <= at:
+        return snapshot(basket)
+    cart = unpacked(waiting.settled)
+    for change in recent[: bisect_right(recent, at, key=attrgetter("at"))]:
         apply(cart, change)
     return snapshot(cart)
 
 
-def _correct(state: CustomerState, change: Change, place: int, *, late: bool) -> list[Told]:
-    recent = state.recent
+def _settle(waiting: Waiting, watermark: EventTime) -> None:
+    """Nothing can come before what the watermark has passed."""
+    passed = bisect_right(waiting.recent, watermark, key=attrgetter("at"))
+    _settle_first(waiting, passed)
+
+
+def _limit(waiting: Waiting) -> None:
+    """So many changes while the watermark waits: the first of them are taken for settled."""
+    if len(waiting.recent) > RECENT_LIMIT:
+        _settle_first(waiting, len(waiting.recent) - RECENT_LIMIT)
+
+
+def _settle_first(waiting: Waiting, count: int) -> None:
+    cart = unpacked(waiting.settled)
+    for change in waiting.recent[:count]:
+        apply(cart, change)
+    waiting.recent, waiting.settled = waiting.recent[count:], packed(cart)
+
+
+def _correct(basket: Basket, waiting: Waiting, change: Change, late: bool) -> list[Told]:
+    recent = waiting.recent
+    place = 0 if late else bisect_left(recent, change.key, key=attrgetter("key"))
     if not late and recent[place].key == change.key:
         return []
-    before = _fold(held(_settled(state)), recent)
+    before = [_NOTHING, *_fold(unpacked(waiting.settled), recent)[place:]]
+    cart = unpacked(waiting.settled)
     if late:
-        first = Outcome(apply(_settled(state), change), snapshot(_settled(state)))
+        first = _fold(cart, [change])
+        waiting.settled = packed(cart)
+        told = _to_tell([change, *recent], before, first + _fold(cart, recent))
     else:
         recent.insert(place, change)
-    cart = held(_settled(state))
-    after = _fold(cart, recent)
-    put(state, cart)
-    if late:
-        return _to_tell([change, *recent], [_NOTHING, *before], [first, *after])
-    told = _to_tell(recent[place:], [_NOTHING, *before[place:]], after[place:])
-    _limit(state)
+        told = _to_tell(recent[place:], before, _fold(cart, recent)[place:])
+    put(basket, cart)
+    _limit(waiting)
     return told
 
 
@@ -124,14 +126,3 @@ def _to_tell(changes: list[Change], before: list[Outcome], after: list[Outcome])
         elif now.kind is None and was.kind is not None:
             told.append(Told(change, "retracted", None))
     return told
-
-
-def _limit(state: CustomerState) -> None:
-    """So many changes while the watermark waits: the first of them is taken for settled."""
-    while len(state.recent) > RECENT_LIMIT:
-        apply(_settled(state), state.recent.pop(0))
-
-
-def _settled(state: CustomerState) -> Held:
-    assert state.settled is not None, "there are recent changes, so there is a cart before them"
-    return state.settled

@@ -2,7 +2,8 @@
 
 from __future__ import annotations
 
-import msgspec
+from collections.abc import Callable
+from operator import attrgetter
 
 from cartstream.errors import Refused
 from cartstream.events import avro, clicks, topics
@@ -10,9 +11,10 @@ from cartstream.events.clicks import Action
 from cartstream.events.records import Customer, Handover, Merge
 from cartstream.events.times import DAY, SECOND, EventTime
 from cartstream.runtime.stage import Record, Step
+from cartstream.sessions import layouts
 from cartstream.sessions.settings import SessionsSettings
 from cartstream.sessions.state import CustomerState
-from cartstream.sessions.step import SERVICE, ClickEvent, Event, SessionRules, step, wake
+from cartstream.sessions.step import SERVICE, ClickEvent, ControlEvent, Event, SessionRules, step, wake
 
 _JSON = ord("{")
 
@@ -26,8 +28,10 @@ class SessionsStage:
 
     def __init__(self, settings: SessionsSettings) -> None:
         self.rules = SessionRules(settings.session_gap_s * SECOND, settings.session_limit_s * SECOND, settings.keep_idle_days * DAY)
-        self.encode_state = msgspec.msgpack.Encoder().encode
-        self.decode_state = msgspec.msgpack.Decoder(CustomerState).decode
+        # Called for every record: C code, not a method.
+        self.key_of: Callable[[Event], str] = attrgetter("customer_id")
+        self.encode_state: Callable[[CustomerState], bytes] = layouts.encode_state
+        self.decode_state: Callable[[bytes], CustomerState] = layouts.decode_state
 
     def decode(self, record: Record) -> Event:
         raw = record.value
@@ -51,11 +55,6 @@ class SessionsStage:
             raw,
         )
 
-    def key_of(self, event: Event) -> str:
-        if isinstance(event, Merge):
-            return event.loser
-        return event.survivor if isinstance(event, Handover) else event.customer_id
-
     def step(self, state: CustomerState | None, event: Event, watermark: EventTime) -> Step[CustomerState]:
         return step(state, event, watermark, self.rules)
 
@@ -73,8 +72,13 @@ def _action(click: clicks.Click) -> Action:
     return _ACTION_OF_TYPE.get(click.type, _SILENT)
 
 
-def _control(raw: bytes) -> Event:
+def _control(raw: bytes) -> ControlEvent:
     record = avro.codec().decode(raw)
-    if not isinstance(record, (Customer, Merge, Handover)):
-        raise Refused("wrong_schema", f"a {type(record).__name__} has no place on {topics.IDENTIFIED}")
-    return record
+    match record:
+        case Customer():
+            return ControlEvent(record.customer_id, record)
+        case Merge():
+            return ControlEvent(record.loser, record)
+        case Handover():
+            return ControlEvent(record.survivor, record)
+    raise Refused("wrong_schema", f"a {type(record).__name__} has no place on {topics.IDENTIFIED}")

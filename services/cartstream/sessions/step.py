@@ -14,17 +14,19 @@ from cartstream.events import topics
 from cartstream.events.clicks import Action, Click, Properties
 from cartstream.events.read_model import Guard
 from cartstream.events.read_model import encode as encode_guard
-from cartstream.events.records import Activity, Customer, ExitHint, Handover, Merge, make_id
+from cartstream.events.records import Activity, Customer, ExitHint, Handover, Merge, Session, make_id
 from cartstream.events.times import EventTime
 from cartstream.runtime.stage import Output, Step
-from cartstream.sessions import cart, changes
-from cartstream.sessions.state import CustomerState, Visit
+from cartstream.sessions import cart, changes, layouts
+from cartstream.sessions.basket import SEEN_LIMIT, Basket, both
+from cartstream.sessions.state import BROWSED_LIMIT, CustomerState, Visit
 
 SERVICE = "sessions"
 TRIGGER_LIMIT = 64
 _NO_PROPERTIES = Properties()
 _SILENT, _PAGE, _VIEW, _ORDER, _EXIT = Action.SILENT, Action.PAGE, Action.VIEW, Action.ORDER, Action.EXIT
 _LATE = [("record", "late")]
+_REPEATED = [("record", "duplicate")]
 _ON_TIME: list[tuple[str, str]] = []
 
 
@@ -49,7 +51,14 @@ class ClickEvent(msgspec.Struct, gc=False):
     raw: bytes
 
 
-Event = ClickEvent | Customer | Merge | Handover
+class ControlEvent(msgspec.Struct, gc=False):
+    """What identity, or another partition, says of a customer."""
+
+    customer_id: str
+    record: Customer | Merge | Handover
+
+
+Event = ClickEvent | ControlEvent
 
 
 def step(state: CustomerState | None, event: Event, watermark: EventTime, rules: SessionRules) -> Step[CustomerState]:
@@ -57,27 +66,29 @@ def step(state: CustomerState | None, event: Event, watermark: EventTime, rules:
 
     A late event (one whose session would already be over) neither opens nor stretches a session; it still corrects the cart.
     """
+    if state is None:
+        state = CustomerState(event.customer_id)
     if isinstance(event, ClickEvent):
-        if state is None:
-            state = CustomerState(event.customer_id)
-        elif state.merged_into is not None:
+        if state.merged_into is not None:
             return _keep(state, rules, [Output(topics.IDENTIFIED, state.merged_into, event.raw)])
         return _click(state, event, watermark, rules)
-    if isinstance(event, Merge):
-        return _hand_over(state or CustomerState(event.loser), event, rules)
-    if isinstance(event, Handover):
-        return _receive(state or CustomerState(event.survivor), event, rules)
-    state = state or CustomerState(event.customer_id)
+    record = event.record
+    if isinstance(record, Merge):
+        return _hand_over(state, record, rules)
+    if isinstance(record, Handover):
+        return _receive(state, record, rules)
     if state.merged_into is not None:
         return _keep(state, rules, [])  # the survivor has its own record since the merge: this one must not overwrite its consent
-    return _keep(state, rules, [Output(topics.ACTIVITY, event.customer_id, event)])
+    return _keep(state, rules, [Output(topics.ACTIVITY, event.customer_id, record)])
 
 
 def wake(state: CustomerState, watermark: EventTime, rules: SessionRules) -> Step[CustomerState]:
     """End the sessions that are over, and forget a customer who has been silent for long."""
-    changes.settle(state, watermark)
-    over = sorted((_ends_at(visit, rules), visit.id, visit) for visit in state.visits if _ends_at(visit, rules) <= watermark)
-    outputs = [_end(state, visit, ends_at) for ends_at, _, visit in over]
+    if 0 < state.unsettled <= watermark:
+        state.settle()
+    over = [(_ends_at(visit, rules), visit.facts()) for visit in state.visits if _ends_at(visit, rules) <= watermark]
+    state.visits = [visit for visit in state.visits if _ends_at(visit, rules) > watermark]
+    outputs = [_ended(state, facts, at) for at, facts in sorted(over, key=lambda one: (one[0], one[1].session_id))]
     if not state.visits:
         if state.last_activity + rules.gap <= watermark:
             state.browsed = b""  # from now on they are late, repeated or not
@@ -90,20 +101,21 @@ def _click(state: CustomerState, event: ClickEvent, watermark: EventTime, rules:
     action = event.action
     if action is _SILENT:
         return _keep(state, rules, [])
-    if state.recent:
-        changes.settle(state, watermark)
-    if not state.first_time(event.message_id, action):
-        return Step(state, wake_at=_next_wake(state, rules), outcomes=[("record", "duplicate")])
+    if _VIEW < action < _EXIT:
+        return _shop(state, event, watermark, rules)
+    if 0 < state.unsettled <= watermark:
+        state.settle()
+    if not state.first_time(event.message_id):
+        return _repeated(state, rules)
     outputs: list[Output] = []
     visit = _visit(state, event, watermark, rules, outputs)
-    outcomes = _LATE if visit is None else _ON_TIME
-    if action <= _VIEW:
-        return Step(state, outputs, _next_wake(state, rules), outcomes=outcomes)
-    if action is _EXIT:
-        if visit is not None:
-            outputs.append(_exit(state, event, visit))
-        return Step(state, outputs, _next_wake(state, rules), outcomes=outcomes)
-    return _shop(state, event, visit, watermark, outputs, rules)
+    if visit is not None and action is _EXIT:
+        outputs.append(_exit(state, event, visit))
+    return Step(state, outputs, _next_wake(state, rules), outcomes=_LATE if visit is None else _ON_TIME)
+
+
+def _repeated(state: CustomerState, rules: SessionRules) -> Step[CustomerState]:
+    return Step(state, wake_at=_next_wake(state, rules), changed=False, outcomes=_REPEATED)
 
 
 def _visit(state: CustomerState, event: ClickEvent, watermark: EventTime, rules: SessionRules, outputs: list[Output]) -> Visit | None:
@@ -144,16 +156,24 @@ def _count(visit: Visit, event: ClickEvent) -> None:
         visit.orders += 1
 
 
-def _shop(
-    state: CustomerState, event: ClickEvent, visit: Visit | None, watermark: EventTime, outputs: list[Output], rules: SessionRules
-) -> Step[CustomerState]:
+def _shop(state: CustomerState, event: ClickEvent, watermark: EventTime, rules: SessionRules) -> Step[CustomerState]:
     """Carts, checkouts and orders."""
+    if 0 < state.unsettled <= watermark:
+        state.settle()
+    basket, waiting = state.open()
+    if not basket.first_time(event.message_id):
+        return _repeated(state, rules)
+    outputs: list[Output] = []
+    visit = _visit(state, event, watermark, rules, outputs)
     device_id = visit.device_id if visit is not None else None
     change = cart.change_of(event.action, event.click.properties or _NO_PROPERTIES, event.at, event.message_id, device_id)
-    told = changes.take(state, change, watermark)
+    told = changes.take(basket, waiting, change, watermark)
+    state.put(basket, waiting)
     outputs += [_told(state, one) for one in told]
-    outcomes = [*(_LATE if visit is None else _ON_TIME), *([("cart", "corrected")] if len(told) > 1 else ())]
-    return Step(state, outputs, _next_wake(state, rules), _guard(state) if told else None, outcomes=outcomes)
+    outcomes = _LATE if visit is None else _ON_TIME
+    if len(told) > 1:
+        outcomes = [*outcomes, ("cart", "corrected")]
+    return Step(state, outputs, _next_wake(state, rules), _guard(state, basket) if told else None, outcomes=outcomes)
 
 
 def _told(state: CustomerState, told: changes.Told) -> Output:
@@ -168,7 +188,7 @@ def _exit(state: CustomerState, event: ClickEvent, visit: Visit) -> Output:
     """Told with what is known by now: the answer cannot wait."""
     hints = event.click.properties or _NO_PROPERTIES
     hint = ExitHint((hints.trigger or "unknown")[:TRIGGER_LIMIT], hints.dwell_ms, hints.scroll_pct)
-    latest, known = max(event.at, state.last_activity), changes.cart_at(state, event.at)
+    latest, known = max(event.at, state.last_activity), changes.cart_at(*state.open(), event.at)
     id = f"{event.message_id}:exit_signal"
     activity = Activity(id, "exit_signal", state.customer_id, event.at, latest, visit.device_id, visit.facts(), known, hint)
     return Output(topics.ACTIVITY, state.customer_id, activity)
@@ -178,12 +198,12 @@ def _hand_over(state: CustomerState, event: Merge, rules: SessionRules) -> Step[
     """The loser's sessions and cart go to the survivor; what stays is a tombstone that forwards."""
     if state.merged_into is not None:
         return _keep(state, rules, [])
-    changes.forget(state)
-    handover = Handover(SERVICE, event.loser, event.survivor, event.at, msgspec.msgpack.encode(state))
+    basket, _ = state.open()
+    state.settle()
+    handover = Handover(SERVICE, event.loser, event.survivor, event.at, layouts.encode_state(state))
     outputs = [Output(topics.ACTIVITY, event.loser, event), Output(topics.IDENTIFIED, event.survivor, handover)]
-    last = max(state.last_activity, event.at)
-    tombstone = CustomerState(event.loser, last_activity=last, order_mark=state.order_mark, merged_into=event.survivor)
-    return _keep(tombstone, rules, outputs, _guard(tombstone))
+    tombstone = CustomerState(event.loser, last_activity=max(state.last_activity, event.at), merged_into=event.survivor)
+    return _keep(tombstone, rules, outputs, _guard(tombstone, Basket(order_mark=basket.order_mark)))
 
 
 def _receive(state: CustomerState, event: Handover, rules: SessionRules) -> Step[CustomerState]:
@@ -193,21 +213,24 @@ def _receive(state: CustomerState, event: Handover, rules: SessionRules) -> Step
     if state.merged_into is not None:
         moved = msgspec.structs.replace(event, survivor=state.merged_into)
         return _keep(state, rules, [Output(topics.IDENTIFIED, state.merged_into, moved)])
-    other = msgspec.msgpack.decode(event.state, type=CustomerState)
+    other = layouts.decode_state(event.state)
     for visit in other.visits:
         state.visits.append(visit)
         _join_visits(state, visit, rules)
     state.last_activity = max(state.last_activity, other.last_activity)
-    state.absorb_seen(other)
-    changes.forget(state)
+    state.browsed = both(other.browsed, state.browsed, BROWSED_LIMIT)
+    state.settle()
+    (basket, waiting), (theirs, _) = state.open(), other.open()
+    basket.seen = both(theirs.seen, basket.seen, SEEN_LIMIT)
     outputs = []
-    if cart.join(state, other):
+    if cart.join(basket, theirs):
         at = max(event.at, state.last_activity)
-        kind = "cart_updated" if state.lines else "cart_emptied"
+        kind = "cart_updated" if basket.lines else "cart_emptied"
         id = make_id(kind, event.loser, event.survivor, event.at)
-        joined = Activity(id, kind, state.customer_id, at, at, cart=cart.snapshot(state))
+        joined = Activity(id, kind, state.customer_id, at, at, cart=cart.snapshot(basket))
         outputs.append(Output(topics.ACTIVITY, state.customer_id, joined))
-    return _keep(state, rules, outputs, _guard(state))
+    state.put(basket, waiting)
+    return _keep(state, rules, outputs, _guard(state, basket))
 
 
 def _join_visits(state: CustomerState, visit: Visit, rules: SessionRules) -> Visit:
@@ -215,12 +238,7 @@ def _join_visits(state: CustomerState, visit: Visit, rules: SessionRules) -> Vis
     for other in [known for known in state.visits if known.device_id == visit.device_id and known is not visit]:
         first, second = sorted((visit, other), key=lambda known: (known.started_at, known.id))
         if second.started_at <= first.last_at + rules.gap and second.last_at < first.started_at + rules.limit:
-            first.last_at = max(first.last_at, second.last_at)
-            first.events += second.events
-            first.orders += second.orders
-            first.page_views += second.page_views
-            for product_id, at in second.viewed.items():
-                first.view(product_id, at)
+            first.absorb(second)
             state.visits = [known for known in state.visits if known is not second]
             visit = first
     return visit
@@ -243,21 +261,22 @@ def _next_wake(state: CustomerState, rules: SessionRules) -> EventTime:
 
 def _ends_at(visit: Visit, rules: SessionRules) -> EventTime:
     """From here on no event can belong to the session any more."""
-    return min(visit.last_at + rules.gap, visit.started_at + rules.limit)
+    silent_at, too_long_at = visit.last_at + rules.gap, visit.started_at + rules.limit
+    return silent_at if silent_at < too_long_at else too_long_at
 
 
 def _started(state: CustomerState, visit: Visit) -> Output:
-    id = f"{visit.id}:started"
-    started = Activity(id, "session_started", state.customer_id, visit.started_at, visit.started_at, visit.device_id, visit.facts())
+    facts, at = visit.facts(), visit.started_at
+    started = Activity(f"{facts.session_id}:started", "session_started", state.customer_id, at, at, visit.device_id, facts)
     return Output(topics.ACTIVITY, state.customer_id, started)
 
 
-def _end(state: CustomerState, visit: Visit, at: EventTime) -> Output:
-    state.visits.remove(visit)
-    ended = Activity(f"{visit.id}:ended", "session_ended", state.customer_id, at, visit.last_at, visit.device_id, visit.facts())
+def _ended(state: CustomerState, facts: Session, at: EventTime) -> Output:
+    id = f"{facts.session_id}:ended"
+    ended = Activity(id, "session_ended", state.customer_id, at, facts.ended_at, facts.device_id, facts)
     return Output(topics.ACTIVITY, state.customer_id, ended)
 
 
-def _guard(state: CustomerState) -> tuple[str, bytes]:
-    guard = Guard(state.order_mark, state.version, not state.lines, state.merged_into)
+def _guard(state: CustomerState, basket: Basket) -> tuple[str, bytes]:
+    guard = Guard(basket.order_mark, basket.version, not basket.lines, state.merged_into)
     return f"guard:{state.customer_id}", encode_guard(guard)

@@ -1,0 +1,71 @@
+"""States as they are stored: in today's layout, or in the first one, which is still read."""
+
+from __future__ import annotations
+
+import msgspec
+
+from cartstream.events.times import EventTime
+from cartstream.sessions.basket import NOTHING, SEEN_LIMIT, Basket, Change, Held, Line, Waiting, packed
+from cartstream.sessions.state import LAYOUT, CustomerState, Visit
+
+
+class FirstVisit(msgspec.Struct, array_like=True):
+    device_id: str
+    session_id: str
+    started_at: EventTime
+    last_at: EventTime
+    events: int = 0
+    orders: int = 0
+    page_views: int = 0
+    viewed: dict[str, EventTime] = {}
+
+
+class FirstState(msgspec.Struct, array_like=True):
+    """`seen` had digests of all events at first, of changes later."""
+
+    customer_id: str
+    visits: list[FirstVisit] = []
+    lines: dict[str, Line] = {}
+    removed: dict[str, EventTime] = {}
+    cleared_at: EventTime = 0
+    version: EventTime = 0
+    currency: str | None = None
+    order_mark: EventTime = 0
+    checkout_at: EventTime = 0
+    last_activity: EventTime = 0
+    seen: bytes = b""
+    merged_into: str | None = None
+    browsed: bytes = b""
+    recent: list[Change] = []
+    settled: Held | None = None
+
+
+encode_state = msgspec.msgpack.Encoder().encode
+_decode = msgspec.msgpack.Decoder(CustomerState).decode
+_decode_first = msgspec.msgpack.Decoder(FirstState).decode
+
+
+def decode_state(raw: bytes) -> CustomerState:
+    """Today's layout says its number where the first one began with the customer's id."""
+    return _decode(raw) if raw[1] == LAYOUT else renewed(_decode_first(raw))
+
+
+def renewed(first: FirstState) -> CustomerState:
+    visits = [_visit(visit) for visit in first.visits]
+    state = CustomerState(first.customer_id, visits, first.last_activity, first.browsed, first.merged_into)
+    basket = _basket(first)
+    basket.seen = first.seen[-SEEN_LIMIT:]
+    if basket != Basket():
+        state.put(basket, Waiting(first.recent, packed(_basket(first.settled)) if first.settled is not None else NOTHING))
+    return state
+
+
+def _basket(first: FirstState | Held) -> Basket:
+    return Basket(first.lines, first.removed, first.cleared_at, first.version, first.currency, first.order_mark, first.checkout_at)
+
+
+def _visit(first: FirstVisit) -> Visit:
+    visit = Visit(first.device_id, first.session_id, first.started_at, first.last_at, first.events, first.orders, first.page_views)
+    for product_id, at in first.viewed.items():
+        visit.view(product_id, at)
+    return visit
