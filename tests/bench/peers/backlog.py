@@ -9,7 +9,7 @@ from cartstream.embedded import EmbeddedRedis
 from cartstream.embedded.child import free_port
 from cartstream.events import avro, topics
 from cartstream.events.records import Watermark
-from cartstream.events.times import EventTime
+from cartstream.events.times import DAY, EventTime
 from tests.bench.ground import Ground, fill, service, wait_until
 from tests.bench.peers.records import committed_records
 from tests.bench.peers.reference import Referee, Reference
@@ -38,7 +38,9 @@ def make_backlog(on: Ground, clicks: int, customers: int) -> Backlog:
     prefix = f"peers-{uuid.uuid4().hex[:6]}."
     fill(on, prefix, clicks, customers, per_second=max(1, customers // SECONDS_BETWEEN_CLICKS), products=PRODUCTS)
     with EmbeddedRedis() as redis:
-        environment = {**on.environment(prefix), "CARTSTREAM_REDIS_URL": redis.url}
+        # Were it to follow the clock at the end, cartstream alone would have everybody's last session to end.
+        never = {"CARTSTREAM_IDLE_GRACE_MS": str(DAY)}
+        environment = {**on.environment(prefix), **never, "CARTSTREAM_REDIS_URL": redis.url}
         with service("identity", environment, free_port()) as identity:
             wait_until(lambda: identity.value("cartstream_records_processed_total", outcome="ok") >= clicks, LIMIT_S)
     return _read(on, prefix, clicks)

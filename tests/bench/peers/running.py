@@ -170,8 +170,13 @@ def _sample_until_done(sessions: Service, backlog: Backlog, meter: Meter) -> Non
     wait_until(lambda: _done(sessions) > 0)
     moved_at, done = time.monotonic(), 0.0
     while done < backlog.clicks:
-        before, done = done, _done(sessions) * share
-        meter.sample(done)
+        before = done
+        try:
+            done = _done(sessions) * share
+            meter.sample(done)
+        except OSError as silent:  # too busy to answer, or gone
+            if sessions.process is None or sessions.process.poll() is not None:
+                raise Failed(f"ended after {done:.0f} of {backlog.clicks} clicks") from silent
         moved_at = time.monotonic() if done > before else moved_at
         if time.monotonic() > moved_at + STALLED_S:
             raise Failed(f"stalled after {done:.0f} of {backlog.clicks} clicks")
