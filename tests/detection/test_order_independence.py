@@ -121,3 +121,14 @@ def test_nobody_is_active_in_the_half_hour_before_an_abandonment(plan: list[Visi
     for signal in run([(activity.at, activity) for activity in shopper.activities], None):
         if signal.kind.endswith("_abandoned"):
             assert not any(begin <= signal.at and end > signal.at - 30 * MINUTE for begin, end in visited)
+
+
+def test_an_order_that_is_told_again_with_another_cart_is_one_order() -> None:
+    shopper = Shopper().visit(0, 10).add(2, "shoe").add(3, "hat").order(5, "shoe")
+    placed = shopper.activities[-1]
+    partition = Partition(DetectionStage(load(DetectionSettings)))
+    partition.feed(*shopper.activities[:-1], msgspec.structs.replace(placed, cart=None), placed)
+    partition.advance(END)
+
+    signals = [(signal.kind, signal.cart) for signal in partition.published("signals")]
+    assert signals == [("order_placed", None), ("cart_abandoned", placed.cart)]
