@@ -15,6 +15,7 @@ from cartstream.events.records import Command
 from cartstream.runtime.log import logger
 from cartstream.senders.coalesce import Coalescer
 from cartstream.senders.ledger import Ledger
+from cartstream.senders.level import Level
 
 T = TypeVar("T")
 _HOPS = 8
@@ -40,17 +41,17 @@ class Standing(msgspec.Struct, frozen=True):
 
 
 class Desk:
-    """Looks customers up. Raises redis errors as they are."""
+    """Looks customers up, once Redis is `level` with what has been decided. Raises Unavailable, and redis errors as they are."""
 
-    def __init__(self, redis: Redis, prefix: str, partitions: int, ledger: Ledger) -> None:
-        self._redis, self._prefix, self._partitions, self._ledger = redis, prefix, partitions, ledger
+    def __init__(self, redis: Redis, prefix: str, partitions: int, ledger: Ledger, level: Level) -> None:
+        self._redis, self._prefix, self._partitions, self._ledger, self._level = redis, prefix, partitions, ledger, level
         self._asks: Coalescer[Command, Standing] = Coalescer(self._look_all)
 
     def look(self, command: Command) -> Awaitable[Standing]:
         return self._asks(command)
 
     async def _look_all(self, commands: Sequence[Command]) -> Sequence[Standing]:
-        standings = await self._first(commands)
+        standings = await self._look_level(commands)
         for _ in range(_HOPS):
             moved = [i for i, standing in enumerate(standings) if _next(standing)]
             if not moved:
@@ -58,6 +59,13 @@ class Desk:
             for i, standing in zip(moved, await self._hop([standings[i] for i in moved]), strict=True):
                 standings[i] = standing
         return [replace(standing, lost=True) if _next(standing) else standing for standing in standings]
+
+    async def _look_level(self, commands: Sequence[Command]) -> list[Standing]:
+        while True:
+            await self._level.confirm()
+            standings = await self._first(commands)
+            if not self._level.in_doubt:
+                return standings
 
     async def _first(self, commands: Sequence[Command]) -> list[Standing]:
         ids = [command.customer_id for command in commands]

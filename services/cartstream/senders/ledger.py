@@ -17,13 +17,14 @@ from cartstream.errors import Refused
 from cartstream.events.times import EventTime
 from cartstream.senders.coalesce import Coalescer
 
+# An entry that should be there and is not was lost by Redis: nobody else has changed it.
 # ARGV: expected and wanted of each key, then all expiries in one, each with ! (force) or ?: the client's time goes by the argument.
 _SWAP = """
 local answers, i = {}, 0
 for ttl, force in string.gmatch(ARGV[#ARGV], '(%d+)([!?])') do
   i = i + 1
   local expected, wanted, found = ARGV[2*i-1], ARGV[2*i], redis.call('GET', KEYS[i])
-  if force == '!' or found == wanted or (found or '') == expected then
+  if force == '!' or not found or found == wanted or found == expected then
     redis.call('SET', KEYS[i], wanted, 'EX', ttl)
     found = wanted
   end

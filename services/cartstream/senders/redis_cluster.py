@@ -28,7 +28,7 @@ class ClusterRedis(Redis):
         """Raises ValueError for a URL that names no servers."""
         super().__init__()
         self._url = ClusterUrl(url)
-        self._settings = settings
+        self.settings = settings
         self._servers: dict[Address, Redis] = {}
         self._map: SlotMap | None = None
 
@@ -95,7 +95,7 @@ class ClusterRedis(Redis):
 
     def _server(self, address: Address) -> Redis:
         if address not in self._servers:
-            self._servers[address] = Redis.from_url(self._url.of(address), **self._settings)
+            self._servers[address] = Redis.from_url(self._url.of(address), **self.settings)
         return self._servers[address]
 
 

@@ -28,6 +28,7 @@ from cartstream.senders.contacts import Desk
 from cartstream.senders.courier import Courier, Ports
 from cartstream.senders.email.smtp import EmailChannel
 from cartstream.senders.ledger import Ledger
+from cartstream.senders.level import Level
 from cartstream.senders.limits import Gate, Limiter
 from cartstream.senders.loop import SenderLoop
 from cartstream.senders.publisher import Publisher
@@ -127,7 +128,7 @@ async def build(
     ledger = Ledger(redis, settings.prefix, channel.name)
     ports = Ports(
         redis=redis,
-        desk=Desk(redis, settings.prefix, settings.partitions, ledger),
+        desk=Desk(redis, settings.prefix, settings.partitions, ledger, Level(redis, settings.brokers, settings.prefix)),
         ledger=ledger,
         limiter=Limiter(redis, f"{settings.prefix}{{limit:{channel.name}}}", channel.rate),
         gate=Gate(),

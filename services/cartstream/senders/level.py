@@ -1,0 +1,81 @@
+"""Whether what Redis says of the customers is as new as what has been decided about them.
+
+A Redis that lost its tail says of a customer what was true before: no contact yet, an older cart, a purchase not made. The services that
+own these entries do their work again within moments; until then no message may be judged by them. They are behind as long as Redis has
+an earlier offset of theirs than Kafka. That is asked after every new connection to Redis, since a server goes back in time only while
+it is away.
+"""
+
+from __future__ import annotations
+
+import asyncio
+from typing import Any
+
+import msgspec
+from confluent_kafka import ConsumerGroupTopicPartitions, KafkaException
+from confluent_kafka.admin import AdminClient
+from redis.asyncio import Redis
+
+from cartstream.errors import Unavailable
+from cartstream.runtime.kafka import RECONNECTING
+from cartstream.runtime.store import Checkpoint
+from cartstream.senders.redis_cluster import ClusterRedis
+
+OWNERS = ("identity", "sessions")
+_ASK_S = 10.0
+_decode = msgspec.msgpack.Decoder(Checkpoint).decode
+
+
+class Level:
+    """Of one event loop. Owners that have committed nothing are level."""
+
+    def __init__(self, redis: Redis, brokers: str, prefix: str) -> None:
+        self._redis, self._prefix = redis, prefix
+        self._admin_config = {"bootstrap.servers": brokers, **RECONNECTING, "log_level": 3}
+        self._admin: Any = None
+        self._doubts = 1
+        self._settled = 0
+        _on_connect(redis, self._connected)
+
+    @property
+    def in_doubt(self) -> bool:
+        """There is a connection to Redis that is newer than the last answer."""
+        return self._settled < self._doubts
+
+    async def confirm(self) -> None:
+        """Return when nothing speaks against it. Raises Unavailable, and redis errors as they are."""
+        while self.in_doubt:
+            doubts = self._doubts
+            committed = await asyncio.to_thread(self._committed)
+            for (owner, partition), offset in committed.items():
+                raw: Any = await self._redis.get(f"{self._prefix}{{{owner}:{partition}}}:meta")
+                stored = _decode(raw).next_offset if raw else -1
+                if stored < offset:
+                    raise Unavailable(
+                        f"Redis went back in time: {owner} has done {offset} of partition {partition}, Redis knows of {stored}"
+                    )
+            self._settled = doubts
+
+    async def _connected(self, connection: Any) -> None:
+        await connection.on_connect()
+        self._doubts += 1
+
+    def _committed(self) -> dict[tuple[str, int], int]:
+        self._admin = self._admin or AdminClient(self._admin_config)
+        found: dict[tuple[str, int], int] = {}
+        try:
+            for owner in OWNERS:
+                group = ConsumerGroupTopicPartitions(f"{self._prefix}cartstream.{owner}")
+                (future,) = self._admin.list_consumer_group_offsets([group], request_timeout=_ASK_S).values()
+                found |= {(owner, place.partition): place.offset for place in future.result(_ASK_S).topic_partitions or []}
+        except (KafkaException, TimeoutError) as error:
+            raise Unavailable(f"Kafka does not tell how far {' and '.join(OWNERS)} are: {error}") from error
+        return found
+
+
+def _on_connect(redis: Redis, connected: Any) -> None:
+    """Before the first connection is made."""
+    if isinstance(redis, ClusterRedis):
+        redis.settings["redis_connect_func"] = connected
+    else:
+        redis.connection_pool.connection_kwargs["redis_connect_func"] = connected
