@@ -18,7 +18,7 @@ from cartstream.runtime.commitment import NOTHING, Commitment, Owned, Round
 from cartstream.runtime.health import Health
 from cartstream.runtime.kafka import consumer_config, generation_of, partition_count
 from cartstream.runtime.log import logger
-from cartstream.runtime.partition import Layout, StepFailed
+from cartstream.runtime.partition import Layout, RecordTooLarge, StepFailed
 from cartstream.runtime.patience import Patience, backoff
 from cartstream.runtime.progress import Progress
 from cartstream.runtime.publisher import Publisher
@@ -151,7 +151,8 @@ class StageLoop:
         if messages[0].offset() < owned.start:
             messages = [message for message in messages if message.offset() >= owned.start]
         return [
-            Record(source, number, message.offset(), message.key(), message.value() or b"", message.timestamp()[1]) for message in messages
+            Record(source, number, message.offset(), message.key(), message.value() or b"", message.timestamp()[1], message)
+            for message in messages
         ]
 
     def _consume(self) -> list[Any]:
@@ -193,7 +194,7 @@ class StageLoop:
             overdue = now - owned.written_at >= LIGHT_S
             if not mine and not (announce and owned.partition.has_news) and not (overdue and owned.unwritten):
                 continue
-            batch = self._batch(number, mine, announce, may_be_light=not (overdue or again))
+            batch = self._batch_or_halt(number, mine, announce, may_be_light=not (overdue or again))
             if batch is not None:
                 owned.unwritten = batch.light
                 if not batch.light:
@@ -204,6 +205,19 @@ class StageLoop:
                 if announce:
                     owned.announced_at = now
         return batches
+
+    def _batch_or_halt(self, number: int, records: list[Record], announce: bool, may_be_light: bool) -> Batch | None:
+        """None when there is none: the service is stopping, or the partition stops. What comes before a record too large is still done."""
+        try:
+            return self._batch(number, records, announce, may_be_light)
+        except RecordTooLarge as error:
+            self._halt(number, str(error))
+            before = [record for record in records if record.offset < error.offset]
+            return self._batch(number, before, announce, may_be_light) if before else None
+        except PartitionHalted as error:
+            del self._owned[number]
+            self._halt(number, str(error))
+            return None
 
     def _let_time_pass(self, owned: Owned, now: float) -> bool:
         """A clickstream partition that is caught up and has been quiet for the grace follows the clock. Whether it does."""

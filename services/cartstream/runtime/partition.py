@@ -13,6 +13,7 @@ from cartstream.errors import CartstreamError, PartitionHalted, Refused, Unavail
 from cartstream.events import avro, topics
 from cartstream.events.records import Watermark
 from cartstream.events.times import EventTime
+from cartstream.runtime.kafka import LARGEST_RECORD
 from cartstream.runtime.stage import Output, Record, Stage, Step
 from cartstream.runtime.store import Batch, Checkpoint, Opened, StateStore, Wire
 from cartstream.runtime.tally import Tally
@@ -22,6 +23,8 @@ from cartstream.runtime.watermarks import UNKNOWN, AlignedWatermark, RecordWater
 S = TypeVar("S", bound=msgspec.Struct)
 
 STEP_FAILED = "step_failed"
+_OVERHEAD = 10_000
+"""More than Kafka adds to a record, with as many headers as one has."""
 # States stay encoded, and are unpacked, changed and packed this many records at a time. The objects of 50,000 customers lie all over the
 # machine's memory and each look at one waits for it; bytes come in one go, and what is unpacked just now is near (a quarter of the
 # sessions service's time, and a third of its memory).
@@ -53,6 +56,18 @@ class StepFailed(CartstreamError):
         super().__init__(f"step failed at offset {offset}: {type(error).__name__}")
         self.offset = offset
         self.error = error
+
+
+class RecordTooLarge(PartitionHalted):
+    """A record that cannot be used, and that no dead-letter topic takes. The partition stops before it: nothing is dropped in silence."""
+
+    def __init__(self, record: Record, size: int) -> None:
+        super().__init__(
+            f"{record.topic}[{record.partition}]: the record at offset {record.offset} cannot be used, and is too large for "
+            f"{topics.dead_letters(record.topic)}: {size} bytes, at most {LARGEST_RECORD}. Keep a copy if you need one, and go on "
+            f"behind it with `cartstream state skip --offset {record.offset + 1}` (see docs/operations.md)"
+        )
+        self.offset = record.offset
 
 
 class WakeFailed(PartitionHalted):
@@ -155,8 +170,9 @@ class Partition(Generic[S]):
                 event = decode(record)
                 events.append((record, key_of(event), event))
             except Refused as refused:
+                letter = dead_letter(stage.name, record, refused)
                 self.tally.refused[refused.reason] = self.tally.refused.get(refused.reason, 0) + 1
-                work.outputs.append(dead_letter(stage.name, record, refused))
+                work.outputs.append(letter)
             except Exception as error:
                 raise StepFailed(record.offset, error) from error
         if source is not None and events:
@@ -374,18 +390,21 @@ def _encoded(outputs: list[Output]) -> list[Wire]:
 
 
 def dead_letter(service: str, record: Record, refused: Refused) -> Output:
-    """The record as it came, with headers that say what, where and why."""
-    return Output(
-        topics.dead_letters(record.topic),
-        None if record.key is None else record.key.decode(errors="replace"),
-        record.value,
-        headers={
-            "cs-reason": refused.reason,
-            "cs-detail": refused.detail,
-            "cs-service": service,
-            "cs-topic": record.topic,
-            "cs-partition": str(record.partition),
-            "cs-offset": str(record.offset),
-            "cs-timestamp": str(record.timestamp),
-        },
-    )
+    """The record as it came, headers and all, with more that say what, where and why. Raises RecordTooLarge."""
+    said = {
+        "cs-reason": refused.reason,
+        "cs-detail": refused.detail,
+        "cs-service": service,
+        "cs-topic": record.topic,
+        "cs-partition": str(record.partition),
+        "cs-offset": str(record.offset),
+        "cs-timestamp": str(record.timestamp),
+    }
+    headers = [*record.headers, *((name, text.encode()) for name, text in said.items())]
+    key = None if record.key is None else record.key.decode(errors="replace")
+    if record.key is not None and key != record.key.decode(errors="ignore"):
+        headers.append(("cs-key", record.key))  # a key that is no text
+    size = len(record.value) + len(record.key or b"") + sum(len(name) + len(value or b"") for name, value in headers)
+    if size > LARGEST_RECORD - _OVERHEAD:
+        raise RecordTooLarge(record, size)
+    return Output(topics.dead_letters(record.topic), key, record.value, headers=headers)

@@ -127,7 +127,7 @@ class Publisher:
     def _produce(self, output: Wire) -> None:
         """The ones that are told apart: with headers, or for a given partition. Waits while the queue is full."""
         place = {"partition": output.partition} if output.partition >= 0 else {}
-        headers = [(name, text.encode()) for name, text in output.headers.items()] if output.headers else None
+        headers = [(name, text.encode()) for name, text in output.headers.items()] if isinstance(output.headers, dict) else output.headers
         while True:
             try:
                 self._producer.produce(self._prefix + output.topic, output.value, output.key, headers=headers, **place)

@@ -19,8 +19,17 @@ from cartstream.events.times import EventTime
 S = TypeVar("S", bound=msgspec.Struct)
 
 
+Headers = list[tuple[str, bytes | None]]
+
+
+class Message(Protocol):
+    """What of Kafka's own record is asked for when it becomes a dead letter."""
+
+    def headers(self) -> Headers | None: ...
+
+
 class Record(msgspec.Struct, gc=False):
-    """One record as read. `timestamp` is Kafka's (ms), for dead letters only."""
+    """One record as read. `timestamp` is Kafka's (ms); it and `message`, which has the headers, are for dead letters only."""
 
     topic: str
     partition: int
@@ -28,6 +37,11 @@ class Record(msgspec.Struct, gc=False):
     key: bytes | None
     value: bytes
     timestamp: int = 0
+    message: Message | None = None
+
+    @property
+    def headers(self) -> Headers:
+        return [] if self.message is None else self.message.headers() or []
 
 
 class Output(msgspec.Struct, array_like=True, gc=False):
@@ -39,7 +53,7 @@ class Output(msgspec.Struct, array_like=True, gc=False):
     key: str | None
     value: msgspec.Struct | bytes
     partition: int = -1
-    headers: dict[str, str] | None = None
+    headers: Headers | None = None
     origin: int = -1
 
 

@@ -140,13 +140,15 @@ def rebuild(service: str, partition: int, offset: int) -> None:
 @state.command()
 @click.argument("service", type=STAGES)
 @click.argument("partition", type=int)
-def skip(service: str, partition: int) -> None:
-    """The next records are out of retention: accept their loss, and go on with the oldest that there is, the state as it is. Stop the
+@click.option("--offset", type=int, help="go on here, behind a record that is too large; without it with the oldest record there is")
+def skip(service: str, partition: int, offset: int | None) -> None:
+    """The next records are out of retention, or cannot be used: accept their loss, and go on behind them, the state as it is. Stop the
     service first."""
     settings = load(StageSettings)
     committed, oldest = _offsets(settings, service, partition)
-    given_up = _checkpoints(settings, service).skip_to(partition, oldest, committed)
-    click.echo(f"{service} partition {partition}: goes on at offset {oldest} when its service starts; {given_up} offsets are given up")
+    wanted = oldest if offset is None else offset
+    given_up = _checkpoints(settings, service).skip_to(partition, wanted, committed)
+    click.echo(f"{service} partition {partition}: goes on at offset {wanted} when its service starts; {given_up} offsets are given up")
 
 
 def _offsets(settings: StageSettings, service: str, partition: int) -> tuple[int, int]:

@@ -27,14 +27,14 @@ class Wire(msgspec.Struct, array_like=True, gc=False):
     """An output, encoded: as it goes to Kafka and into the outbox.
 
     `origin` is the offset of the record whose bytes it passes on as they came, -1 for any other. What the outbox keeps of such
-    a one has no value: whoever publishes it after a crash reads the record again (see `takeover.py`).
+    a one has no value: whoever publishes it after a crash reads the record again (see `takeover.py`). Headers were a dictionary once.
     """
 
     topic: str
     key: str | None
     value: bytes
     partition: int = -1
-    headers: dict[str, str] | None = None
+    headers: list[tuple[str, bytes | None]] | dict[str, str] | None = None
     origin: int = -1
 
 
