@@ -233,9 +233,8 @@ class StageLoop:
         while True:
             partition = self._owned[number].partition
             try:
-                return self._patience.insist(
-                    partial(partition.process, records, announce=announce, set_aside=aside, may_be_light=may_be_light)
-                )
+                work = partial(partition.process, records, announce=announce, set_aside=aside, may_be_light=may_be_light)
+                return self._patience.insist(work, self._forget)
             except StepFailed as failed:
                 logger().error(
                     "a step failed: the record goes to the dead letters", partition=number, offset=failed.offset, exc_info=failed.error
@@ -296,6 +295,7 @@ class StageLoop:
 
     def _on_assign(self, consumer: Any, partitions: list[TopicPartition]) -> None:
         self._joined = True
+        self._forget()
         generation = generation_of(consumer)
         places = []
         for place in partitions:
@@ -357,8 +357,8 @@ class StageLoop:
 
     def _take_again(self) -> None:
         """What was fenced and not given away since. Outside of callbacks only."""
-        if self._cast_out and isinstance(self._stage, Remembers):
-            self._stage.forget()
+        if self._cast_out:
+            self._forget()
         for number in sorted(self._cast_out):
             self._cast_out.discard(number)
             try:
@@ -370,6 +370,11 @@ class StageLoop:
                 self._cast_out.add(number)
             except PartitionHalted as error:
                 self._halt(number, f"{self._topic}[{number}]: fenced; waiting for the group to say whose it is ({error})")
+
+    def _forget(self) -> None:
+        """Before work that was begun, here or elsewhere, is done again."""
+        if isinstance(self._stage, Remembers):
+            self._stage.forget()
 
     def _halt(self, number: int, why: str) -> None:
         logger().error("partition stopped", partition=number, why=why)

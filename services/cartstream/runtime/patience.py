@@ -29,7 +29,7 @@ class Patience:
         """The service is stopping."""
         return self._stop.is_set()
 
-    def insist(self, act: Callable[[], R]) -> R | None:
+    def insist(self, act: Callable[[], R], before_again: Callable[[], None] = lambda: None) -> R | None:
         """What `act` gives once it does not raise Unavailable; None when the service is stopping."""
         delays = backoff()
         while True:
@@ -38,6 +38,7 @@ class Patience:
             except Unavailable as error:
                 if not self.wait(error, next(delays)):
                     return None
+                before_again()
 
     def wait(self, error: Unavailable, seconds: float) -> bool:
         """False when the service is stopping."""
