@@ -354,7 +354,7 @@ class Layout:
 
 
 class Entry(Generic[S]):
-    """A state: `raw` as it is kept, `state` while it is at hand. `armed` is its timer, as `Timers` has it; `dirty` when it is to be packed."""
+    """A state: `raw` as it is kept, `state` while it is at hand. `armed` is its timer, as in `Timers`; `dirty` when it is to be packed."""
 
     __slots__ = ("armed", "dirty", "key", "raw", "state")
 

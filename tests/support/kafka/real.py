@@ -27,7 +27,8 @@ class RealKafka:
     enough; else `nodes` (1 to 3) KRaft nodes on this machine's Java. What it started it ends, records and all.
     Entering raises Missing, with every reason, if there is none to be had.
 
-    `long_lived` as in `JavaKafka`. With `advertised` (see there), a port for each node, there is a second way in through proxies, and it is always one on Java.
+    `long_lived` as in `JavaKafka`.
+    With `advertised` (see there), a port for each node, there is a second way in through proxies, and it is always one on Java.
     """
 
     def __init__(self, nodes: int = 1, advertised: Sequence[int] = (), *, long_lived: bool = False) -> None:
