@@ -94,9 +94,10 @@ class Activity(msgspec.Struct, frozen=True):
 class Signal(msgspec.Struct, frozen=True):
     """What journeys decide on (topic `signals`, key customer_id).
 
-    kind: exit_intent, cart_abandoned, checkout_abandoned, browse_abandoned, cart_recovered, shopper_returned,
-    shopper_idle, cart_updated, cart_emptied, order_placed (told at once, with nothing but the order). For abandonments `at` is when it
-    became true, `last_activity` what the steps' delays count from, and `episode` what identifies it (the cart version, or the session for exit and browse).
+    kind: exit_intent, cart_abandoned, checkout_abandoned, browse_abandoned, cart_recovered, shopper_returned, shopper_idle,
+    cart_updated, cart_emptied, order_placed (told at once, with nothing but the order). For abandonments `at` is when it became true,
+    `last_activity` what the steps' delays count from, and `episode` what identifies it (the cart version, or the session for exit
+    and browse).
     """
 
     id: str
