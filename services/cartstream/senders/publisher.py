@@ -42,6 +42,9 @@ class Publisher:
             "compression.type": "lz4",
             "linger.ms": 2,
             "message.max.bytes": _MOST_BYTES,
+            # A transaction right after another waits for the broker's markers by trying again, by default after 100 ms.
+            "retry.backoff.ms": 5,
+            "retry.backoff.max.ms": 20,
             **RECONNECTING,
             "log_level": 3,
         }
