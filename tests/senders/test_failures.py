@@ -74,6 +74,25 @@ async def test_retry_after_holds_the_whole_sender(stage: Stage) -> None:
     assert {delivery.status for delivery in deliveries} == {"accepted"}
 
 
+async def test_retry_after_holds_every_sender_of_the_channel(stage: Stage) -> None:
+    stage.create_topics("push")
+    stage.customer("ada")
+    stage.customer("bob")
+    stage.fakes.failures.plan(Failure("push", "429", retry_after=3, to="ada"))
+
+    async with stage.sending("push"), stage.sending("push"):
+        stage.order(command("push", 1, "ada"), partition=0)
+        await until(lambda: stage.redis.exists(f"{stage.prefix}{{limit:push}}:pause"))
+        throttled_at = time.monotonic()
+        stage.order(command("push", 2, "bob"), partition=0)
+        stage.order(command("push", 3, "bob"), partition=1)
+        await until(lambda: stage.inbox("push"))
+        waited = time.monotonic() - throttled_at
+        await until(lambda: len(stage.inbox("push")) == 3)
+
+    assert waited > 2
+
+
 async def test_an_sms_whose_answer_is_lost_is_never_sent_again(stage: Stage) -> None:
     stage.create_topics("sms")
     stage.customer()

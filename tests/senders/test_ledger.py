@@ -9,8 +9,14 @@ import pytest
 from redis import Redis as SyncRedis
 from redis.asyncio import Redis
 
+from cartstream.runtime.health import Health
+from cartstream.senders.contacts import Desk
 from cartstream.senders.ledger import Entry, Ledger, Swap
+from cartstream.senders.level import Level
 from cartstream.senders.limits import Gate, Limiter
+from cartstream.senders.readiness import Readiness, insist
+from tests.senders.stage import command
+from tests.support import RealKafka
 
 
 @pytest.fixture
@@ -67,6 +73,20 @@ async def test_a_bucket_is_shared_and_who_comes_later_waits_longer(client: Redis
 async def test_no_rate_is_no_limit(client: Redis) -> None:
     assert await Limiter(client, "bucket", 0).take(1_000_000) == 0
     assert not await client.exists("bucket")
+
+
+async def test_a_pause_closes_the_gate_of_every_process_at_its_next_look_and_is_not_made_shorter(client: Redis, kafka: RealKafka) -> None:
+    limiter, gate = Limiter(client, "p.{limit:push}", 0), Gate()
+    level = Level(client, kafka.address, "p.")
+    desk = Desk(client, "p.", 4, Ledger(client, "p.", "push"), level, limiter.pause_key, gate)
+    await insist("redis", Readiness(Health()), lambda: desk.look(command("push")))
+    assert not gate.closed
+
+    await limiter.pause(30)
+    await limiter.pause(1)
+    await desk.look(command("push"))
+
+    assert 20 < gate.wait_s() <= 30
 
 
 async def test_a_halted_gate_lets_one_try_at_a_time() -> None:

@@ -1,4 +1,4 @@
-"""What is known of a command's customer at the last moment: contact, guard, ledger entry, dead address. One round trip for many."""
+"""What is known at the last moment: contact, guard, ledger entry, dead address, and whether to call at all. One round trip for many."""
 
 from __future__ import annotations
 
@@ -16,6 +16,7 @@ from cartstream.runtime.log import logger
 from cartstream.senders.coalesce import Coalescer
 from cartstream.senders.ledger import Ledger
 from cartstream.senders.level import Level
+from cartstream.senders.limits import Gate
 
 T = TypeVar("T")
 _HOPS = 8
@@ -41,10 +42,14 @@ class Standing(msgspec.Struct, frozen=True):
 
 
 class Desk:
-    """Looks customers up, once Redis is `level` with what has been decided. Raises Unavailable, and redis errors as they are."""
+    """Looks customers up, once Redis is `level` with what has been decided. Raises Unavailable, and redis errors as they are.
 
-    def __init__(self, redis: Redis, prefix: str, partitions: int, ledger: Ledger, level: Level) -> None:
+    Closes `gate` while `pause_key` lives: the provider has told some process of the channel to wait.
+    """
+
+    def __init__(self, redis: Redis, prefix: str, partitions: int, ledger: Ledger, level: Level, pause_key: str, gate: Gate) -> None:
         self._redis, self._prefix, self._partitions, self._ledger, self._level = redis, prefix, partitions, ledger, level
+        self._pause_key, self._gate = pause_key, gate
         self._asks: Coalescer[Command, Standing] = Coalescer(self._look_all)
 
     def look(self, command: Command) -> Awaitable[Standing]:
@@ -93,7 +98,10 @@ class Desk:
                 pipe.execute_command("MGET", *named)
             for places in guards.values():
                 pipe.execute_command("MGET", *[keys[place] for place in places])
-            contacts, *found = await pipe.execute()
+            pipe.execute_command("PTTL", self._pause_key)
+            contacts, *found, pause_ms = await pipe.execute()
+        if pause_ms > 0:
+            self._gate.close_for(pause_ms / 1000)
         guard: _Values = [None] * len(ids)
         for places, values in zip(guards.values(), found[len(ledger) :], strict=True):
             for place, value in zip(places, values, strict=True):

@@ -210,6 +210,7 @@ class Courier:
             pause = answer.retry_after_s or min(backoff, _LONGEST_THROTTLE_S)
             logger().warning("the provider asks to slow down", code=answer.code, seconds=round(pause, 1))
             ports.gate.close_for(pause)
+            await self._insist(lambda: ports.limiter.pause(pause))
             return Wait(0)
         if outcome is Outcome.CONFIG:
             ports.gate.halt(self._settings.send_halt_retry_s)

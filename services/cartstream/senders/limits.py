@@ -1,4 +1,4 @@
-"""How fast a sender may go: a rate shared by all processes in Redis, and a gate that one throttled answer closes for a process."""
+"""How fast a sender may go: a rate and a pause, shared by all processes in Redis, and the gate of this one."""
 
 from __future__ import annotations
 
@@ -26,17 +26,31 @@ return tostring(level)
 """
 
 
+_PAUSE = """
+if redis.call('PTTL', KEYS[1]) < tonumber(ARGV[1]) then redis.call('SET', KEYS[1], '', 'PX', ARGV[1]) end
+"""
+
+
 class Limiter:
-    """A token bucket of `rate` units a second and one second's burst. Rate 0 is no limit."""
+    """A token bucket of `rate` units a second and one second's burst. Rate 0 is no limit.
+
+    `pause_key` lives for as long as no process of the channel may call its provider.
+    """
 
     def __init__(self, redis: Redis, key: str, rate: float) -> None:
         self._rate, self._key = rate, key
+        self.pause_key = key + ":pause"
         self._script: Any = redis.register_script(_TAKE)
+        self._pause: Any = redis.register_script(_PAUSE)
         self._takes: Coalescer[int, float] = Coalescer(self._take_all)
 
     async def take(self, cost: int) -> float:
         """Take `cost` units; wait so many seconds before using them. A cost beyond the burst only waits longer."""
         return await self._takes(cost) if self._rate else 0.0
+
+    async def pause(self, seconds: float) -> None:
+        """For every process, as from its next look at a customer. A longer pause stays."""
+        await self._pause(keys=[self.pause_key], args=[max(1, int(seconds * 1000))])
 
     async def _take_all(self, costs: Sequence[int]) -> Sequence[float]:
         total = sum(costs)

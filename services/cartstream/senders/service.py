@@ -126,12 +126,14 @@ async def build(
 ) -> SenderLoop:
     """Wire one sender; connects to nothing. Raises ConfigError."""
     ledger = Ledger(redis, settings.prefix, channel.name)
+    level = Level(redis, settings.brokers, settings.prefix)
+    limiter, gate = Limiter(redis, f"{settings.prefix}{{limit:{channel.name}}}", channel.rate), Gate()
     ports = Ports(
         redis=redis,
-        desk=Desk(redis, settings.prefix, settings.partitions, ledger, Level(redis, settings.brokers, settings.prefix)),
+        desk=Desk(redis, settings.prefix, settings.partitions, ledger, level, limiter.pause_key, gate),
         ledger=ledger,
-        limiter=Limiter(redis, f"{settings.prefix}{{limit:{channel.name}}}", channel.rate),
-        gate=Gate(),
+        limiter=limiter,
+        gate=gate,
         vault=Vault(settings.vault_keys.get_secret_value()),
         hash=AddressHash(settings.hash_key.get_secret_value()),
         clock=parse_clock(settings.clock),
