@@ -136,6 +136,15 @@ class Course:
             assert time.monotonic() < end, f"not settled after {seconds:.0f} s: {left}; {self._ended()}"
             time.sleep(_LOOK_S)
 
+    def ends(self, service: str) -> dict[int, int]:
+        """Behind the last record of each partition that the service reads, as far as has been seen."""
+        seen = self.feed.ends if service == "identity" else {n: at for (name, n), at in self.watch.ends.items() if name == SOURCES[service]}
+        return dict(seen)
+
+    def has_done(self, service: str, ends: Mapping[int, int]) -> bool:
+        committed = self._committed(service)
+        return all(committed.get(number, 0) >= at for number, at in ends.items())
+
     def close(self) -> None:
         """Kill what still runs, and delete the topics."""
         self.fleet.kill_all()
@@ -157,8 +166,7 @@ class Course:
         if not self._catch_up():
             return "the topics cannot be read to their ends"
         for service, topic in SOURCES.items():
-            ends = self.feed.ends if service == "identity" else {n: at for (name, n), at in self.watch.ends.items() if name == topic}
-            for number, at in sorted(ends.items()):
+            for number, at in sorted(self.ends(service).items()):
                 if committed[service].get(number, 0) < at:
                     return f"{service} has committed {committed[service].get(number, 0)} of {at} on {topic}[{number}]"
         return None

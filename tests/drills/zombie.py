@@ -81,9 +81,9 @@ def _owns(course: Course, name: str) -> int:
 
 
 def _let_it_work(course: Course, heir: str) -> None:
-    """Until the new owner has read something of its own."""
-    before = course.fleet.metric(heir, "cartstream_records_consumed_total")
-    course.fleet.until(heir, lambda: course.fleet.metric(heir, "cartstream_records_consumed_total") > before, "at work", _SECONDS)
+    """Until the new owner has done what the zombie had under way: all that is there by now."""
+    ends = course.ends(heir.partition("-")[0])
+    course.fleet.until(heir, lambda: course.has_done(heir.partition("-")[0], ends), "done with what the zombie had", _SECONDS)
 
 
 ZOMBIE = Drill(

@@ -37,6 +37,7 @@ _AHEAD = 3
 """Commands on their way for each call: while some are called for, others are looked at and written down, many at once."""
 _FRESH_S = 0.05
 """What was found about a customer is as good as new for so long."""
+_SHORTEST_SETTLE_MS = 250
 _KINDS = {"email": "email", "sms": "phone", "push": "push"}
 _UNREACHABLE = ("bad_address", "unsafe_endpoint")
 
@@ -62,6 +63,8 @@ class Courier:
         self._channel, self._ports, self._settings = channel, ports, settings
         self._places, self._lines = asyncio.Semaphore(channel.in_flight * _AHEAD), asyncio.Semaphore(channel.in_flight)
         self._settle_ms = (settings.send_timeout_s + settings.send_settle_s) * 1000
+        # A call that begins later may still be under way when others settle it.
+        self._stale_ms = max(settings.send_settle_s * 1000, _SHORTEST_SETTLE_MS)
         # Made here and not when the module is loaded: processes may be forked from one that has loaded it.
         self._token, self._tokens = secrets.token_hex(12), itertools.count()
         self._calls = 0
@@ -93,6 +96,7 @@ class Courier:
     async def _attempt(self, errand: Errand) -> Done | Wait:
         command = errand.command
         standing = await self._insist(lambda: self._ports.desk.look(command))
+        errand.looked_at = real_ms()
         try:
             case = Case(command, standing, Found.of(standing.entry))
         except Refused as error:
@@ -162,12 +166,25 @@ class Courier:
             claimed = await self._swap(case, intent)
             if claimed is None:
                 return Wait(0)
+            if real_ms() - errand.looked_at > self._stale_ms:
+                return await self._give_back(case, claimed)
             errand.paid = False
             answer = await self._timed(message)
             self._hang_up(errand)
             return await self._settle(replace(case, found=claimed), answer, address)
         finally:
             errand.critical = False
+
+    async def _give_back(self, case: Case, claimed: Found) -> Wait:
+        """The process stood still, or Redis did, between the look and the claim's answer: by now the customer may have bought, and others
+        may have settled this call. Surely none was made; look again."""
+        logger().warning("a claim came too late to be used", command=case.command.command_id)
+        entry = case.found.entry
+        unclaimed = Entry(
+            "open", self._new_token(), real_ms(), case.found.attempts, case.found.unsure, reason=entry.reason if entry else None
+        )
+        await self._swap(replace(case, found=claimed), unclaimed)
+        return Wait(0)
 
     async def _timed(self, message: Any) -> Answer:
         began = time.perf_counter()
@@ -248,10 +265,17 @@ class Courier:
         return done_of(case, final)
 
     async def _swap(self, case: Case, entry: Entry, force: bool = False) -> Found | None:
+        """None, and counted, if another process wrote in between."""
         left_s = max(0, case.command.expires_at - self._ports.clock.now()) / 1000 / self._ports.clock.speed
         ttl_s = int(left_s) + self._settings.ledger_hours * 3_600
         change = Swap(case.command.command_id, case.found.raw, entry, ttl_s, force)
-        return await self._insist(lambda: self._ports.ledger.swap(change))
+        written = await self._insist(lambda: self._ports.ledger.swap(change))
+        if written is None:
+            self._ports.metrics.fenced.inc()
+            logger().warning(
+                "fenced", command=case.command.command_id, why=f"another process changed the ledger before its {entry.state!r}"
+            )
+        return written
 
     def _letter(self, case: Case, address: str) -> Letter:
         command, contact = case.command, case.standing.contact

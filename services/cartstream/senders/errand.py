@@ -19,13 +19,14 @@ DEAD = (Outcome.RECIPIENT_DEAD, Outcome.OPTED_OUT)
 class Errand:
     """A command under way. While `critical`, a call may be out: do not cancel. `paid` units were taken from the limiter.
 
-    With `has_line` it holds one of the calls that may be under way.
+    With `has_line` it holds one of the calls that may be under way. `looked_at` (real ms): what is known of it is of then.
     """
 
     command: Command
     critical: bool = False
     paid: bool = False
     has_line: bool = False
+    looked_at: int = 0
 
 
 class Done(msgspec.Struct, frozen=True):
