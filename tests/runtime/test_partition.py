@@ -76,7 +76,8 @@ def test_a_state_that_is_forgotten_starts_again() -> None:
     desk.do(record(0, Act("a", wake_at=50)))
     batch = desk.do(record(1, Act("a", forget=True)))
 
-    assert (batch.states, batch.wakes) == ({"a": None}, {"a": None})
+    assert (batch.states, batch.wakes) == ({"a": None}, [])
+    assert desk.partition.timers_pending == 0
     assert desk.state("a") is None
     assert said(desk.do(record(2, Act("a")))) == ["a:1"]
 
@@ -87,7 +88,8 @@ def test_wake_ups_come_before_the_next_record_and_in_order_of_time() -> None:
     batch = desk.do(watermark(5, 30), watermark(6, 30, "toy:0"), record(7, Act("a")))
 
     assert said(batch) == ["a@10", "b@20", "a:2"]
-    assert batch.wakes == {"a": None, "b": None}
+    assert (batch.wakes, batch.woken) == ([], 30)
+    assert desk.store.open(0, 0).wakes == {"c": 31}
 
 
 @pytest.mark.parametrize("size", [1, 2, 7])

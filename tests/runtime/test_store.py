@@ -11,8 +11,10 @@ import pytest
 from redis import Redis
 
 from cartstream.errors import Fenced, Unavailable
-from cartstream.runtime.redis_store import TIMER_PAGE, RedisStore, connect
+from cartstream.runtime.redis_store import RedisStore, connect
 from cartstream.runtime.store import Batch, Checkpoint, MemoryStore, StateStore, Wire
+from cartstream.runtime.wake_lists import PAGE
+from cartstream.runtime.watermarks import UNKNOWN
 
 TTL_S = 1_000
 
@@ -31,12 +33,13 @@ def batch(
     states: dict[str, bytes | None] | None = None,
     *,
     generation: int = 1,
-    wakes: dict[str, int | None] | None = None,
+    wakes: dict[str, int] | None = None,
+    woken: int = UNKNOWN,
     outbox: list[Wire] | None = None,
     next_offset: int = 0,
 ) -> Batch:
     checkpoint = Checkpoint(sequence, generation, next_offset, {"up:0": 5, "": 7}, {"up": 1})
-    return Batch(checkpoint, states or {}, wakes or {}, {}, outbox or [])
+    return Batch(checkpoint, states or {}, list((wakes or {}).items()), {}, outbox or [], woken=woken)
 
 
 def test_a_partition_never_written_to_is_empty(store: StateStore) -> None:
@@ -62,12 +65,11 @@ def test_what_one_write_holds_the_next_owner_finds(store: StateStore) -> None:
 
 def test_a_later_write_replaces_and_deletes(store: StateStore) -> None:
     store.commit(0, batch(1, {"a": b"1", "b": b"2"}, wakes={"a": 10, "b": 20}, outbox=[Wire("t", "k", b"old")]))
-    store.commit(0, batch(2, {"a": None, "b": b"3"}, wakes={"a": None, "b": 30}))
+    store.commit(0, batch(2, {"a": None, "b": b"3"}))
 
     opened = store.open(0, 1)
 
     assert opened.outbox == []
-    assert opened.wakes == {"b": 30}
     assert store.load(0, ["a", "b"]) == [None, b"3"]
 
 
@@ -162,8 +164,9 @@ def test_every_key_expires_and_each_write_puts_it_off(redis: Redis) -> None:
     store.commit(0, full)
     left = _left(redis)
     (states,) = [name for name in left if name.startswith("s:")]
-    assert TTL_S <= left.pop(states) <= 2 * TTL_S
-    assert left == dict.fromkeys(("meta", "outbox", "timers", "guard:a"), TTL_S)
+    by_era = {states, "wakes", "w:0:0"}
+    assert all(TTL_S <= left.pop(name) <= 2 * TTL_S for name in by_era)
+    assert left == dict.fromkeys(("meta", "outbox", "guard:a"), TTL_S)
 
     store.open(0, 1)
     assert _left(redis)["meta"] == TTL_S
@@ -171,7 +174,7 @@ def test_every_key_expires_and_each_write_puts_it_off(redis: Redis) -> None:
     for name in redis.scan_iter():
         redis.expire(name, 5)
     store.commit(0, batch(2, {"a": b"2"}))
-    assert {name for name, seconds in _left(redis).items() if seconds >= TTL_S} == {"meta", "outbox", "timers", states}
+    assert {name for name, seconds in _left(redis).items() if seconds >= TTL_S} == {"meta", "outbox"} | by_era
 
 
 def test_a_state_is_kept_for_its_time_and_gone_after_twice_that(redis: Redis) -> None:
@@ -245,25 +248,108 @@ def test_all_of_a_partition_lies_in_one_slot(redis: Redis) -> None:
     store.commit(7, full)
 
     assert all(bytes(name).startswith(b"t.{toy:7}:") for name in redis.scan_iter())
-    assert len(list(redis.scan_iter())) == 5
+    assert len(list(redis.scan_iter())) == 6
 
 
-@pytest.mark.parametrize("apart", [0, 1])
-def test_timers_come_in_pages_by_time_and_none_is_left_out(redis: Redis, apart: int) -> None:
+AT = 1_700_000_000_000
+MINUTE, HOUR, DAY = 60_000, 3_600_000, 86_400_000
+
+
+def test_who_has_been_woken_is_forgotten_and_nobody_else(store: StateStore) -> None:
+    later = {"b": AT + 5 * MINUTE, "c": AT + HOUR, "d": AT + 30 * DAY}
+    store.commit(0, batch(1, wakes={"a": AT, **later}))
+    store.commit(0, batch(2, wakes={"e": AT + HOUR}, woken=AT + 4 * MINUTE))
+
+    assert store.open(0, 1).wakes == later | {"e": AT + HOUR}
+    store.commit(0, batch(3, woken=AT + 29 * DAY))
+    store.commit(0, batch(4, woken=AT + 29 * DAY))
+    assert store.open(0, 1).wakes == {"d": AT + 30 * DAY}
+    store.commit(0, batch(5, woken=AT + 40 * DAY))
+    assert store.open(0, 1).wakes == {}
+
+
+def test_of_several_times_of_one_key_the_earliest_is_told(store: StateStore) -> None:
+    store.commit(0, batch(1, wakes={"a": AT + DAY}))
+    store.commit(0, batch(2, wakes={"a": AT}))
+    assert store.open(0, 1).wakes == {"a": AT}
+
+    store.commit(0, batch(3, woken=AT + HOUR))
+    assert store.open(0, 1).wakes == {"a": AT + DAY}
+
+
+def test_what_is_wanted_too_late_is_kept_until_time_goes_on(store: StateStore) -> None:
+    store.commit(0, batch(1, wakes={"a": AT}, woken=AT + HOUR))
+    store.commit(0, batch(2, woken=AT + HOUR))
+    assert store.open(0, 1).wakes == {"a": AT}
+
+    store.commit(0, batch(3, woken=AT + 2 * HOUR))
+    assert store.open(0, 1).wakes == {}
+
+
+def test_a_write_that_is_tried_again_forgets_what_the_first_try_would_have(redis: Redis, redis_url: str) -> None:
+    with connect(redis_url) as client:
+        store = RedisStore(client, "t.", "toy", TTL_S)
+        store.commit(0, batch(1, wakes={"a": AT, "b": AT + DAY}))
+        client.config_set("maxmemory", 1)
+        with pytest.raises(Unavailable):
+            store.commit(0, batch(2, wakes={"c": AT + DAY}, woken=AT + HOUR))
+        client.config_set("maxmemory", 0)
+        store.commit(0, batch(2, wakes={"c": AT + DAY}, woken=AT + HOUR))
+
+        assert store.open(0, 1).wakes == {"b": AT + DAY, "c": AT + DAY}
+        lists = list(redis.scan_iter(match="*:w:*"))
+        assert len(lists) == redis.zcard("t.{toy:0}:wakes"), "no list is left behind"
+
+
+def test_wake_ups_of_a_month_are_in_some_hundred_lists(redis: Redis) -> None:
     store = RedisStore(redis, "t.", "toy", TTL_S)
-    wakes: dict[str, int | None] = {f"k{n}": 1_700_000_000_000 + n // 3 * apart for n in range(TIMER_PAGE + 5)}
-    store.commit(0, batch(1, wakes=wakes))
+    wakes = {f"c_{n:024x}": AT + n * MINUTE for n in range(30 * 24 * 60)}
+    store.commit(0, batch(1, wakes=wakes, woken=AT))
+
+    assert _all_wakes(store) == wakes
+    lists = [bytes(name) for name in redis.scan_iter(match="*:w:*")]
+    assert len(lists) < 300
+    assert sum(int(str(redis.memory_usage(name))) for name in lists) < 25 * len(wakes)
+    assert all(redis.ttl(name) > 0 for name in lists)
+
+
+def test_wake_ups_that_the_release_before_kept_in_a_sorted_set_are_moved(redis: Redis) -> None:
+    store = RedisStore(redis, "t.", "toy", TTL_S)
+    store.commit(0, batch(1))
+    wakes = {f"c_{n:024x}": AT + n * 100 for n in range(PAGE + 5)}
+    redis.zadd("t.{toy:0}:timers", wakes)
+
+    assert _all_wakes(RedisStore(redis, "t.", "toy", TTL_S)) == wakes
+    assert not redis.exists("t.{toy:0}:timers")
+    assert all(redis.ttl(name) > 0 for name in redis.scan_iter())
+    store.open(0, 1)
+    store.commit(0, batch(2, woken=AT + DAY))
+    assert _all_wakes(store) == {}
+
+
+@pytest.mark.parametrize("apart", [0, 100])
+def test_wake_ups_come_in_pages_by_time_and_none_is_left_out(redis: Redis, apart: int) -> None:
+    store = RedisStore(redis, "t.", "toy", TTL_S)
+    wakes = {f"k{n}": AT + n * apart for n in range(2 * PAGE)}
+    store.commit(0, batch(1, wakes=wakes, woken=AT - 1))
 
     opened = store.open(0, 1)
-    found, known, pages = dict(opened.wakes), opened.known, 1
+
+    assert (opened.known is not None) == (apart > 0), "those of one time come together"
+    if opened.known is not None:
+        assert PAGE <= len(opened.wakes) < len(wakes)
+        assert all(key in opened.wakes for key, at in wakes.items() if at <= opened.known)
+    assert _all_wakes(store) == wakes
+
+
+def _all_wakes(store: RedisStore) -> dict[str, int]:
+    opened = store.open(0, 1)
+    found, known = dict(opened.wakes), opened.known
     while known is not None:
         more, known = store.wakes(0, known)
         assert not found.keys() & more.keys()
         found |= more
-        pages += 1
-
-    assert found == wakes
-    assert pages == (2 if apart else 1), "those of one time come together"
+    return found
 
 
 def test_a_redis_that_is_not_there_is_unavailable(redis: Redis) -> None:

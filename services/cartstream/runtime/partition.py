@@ -329,14 +329,16 @@ class Partition(Generic[S]):
         return [Output(topic, None, mark, partition) for partition in range(self._layout.partitions)]
 
     def _batch(self, work: _Work[S], may_be_light: bool) -> Batch:
-        wakes = self._timers.take_changes()
+        wakes = self._timers.take_new()
         light = may_be_light and not (work.states or wakes or work.read_models) and all(output.partition >= 0 for output in work.outputs)
         if not light:
             self.sequence += 1
         mark = self.watermark
         # Copies: this batch is written while the next one moves the watermark on.
         checkpoint = Checkpoint(self.sequence, self.generation, self.next_offset, dict(mark.sources), dict(mark.expected))
-        return Batch(checkpoint, work.states, wakes, work.read_models, _encoded(work.outputs), self.tally, light=light)
+        return Batch(
+            checkpoint, work.states, wakes, work.read_models, _encoded(work.outputs), self.tally, light=light, woken=work.watermark
+        )
 
 
 @dataclass(frozen=True, slots=True)

@@ -5,7 +5,7 @@
 | `…:meta` | msgpack `Checkpoint`: sequence, owner's generation, next offset, watermarks |
 | `…:s:<era>:<bucket>` | hash: states by key (see `state_hashes.py`) |
 | `…:<name>` | a read model (`guard:<customer>`) |
-| `…:timers` | sorted set: key by wake-up time |
+| `…:w:<level>:<number>`, `…:wakes` | wake-ups (see `wake_lists.py`) |
 | `…:outbox` | what the last batch publishes, until the next one |
 
 WATCH + MULTI: a third of the time of a Lua script (measured; see `docs/performance.md`).
@@ -29,13 +29,13 @@ from cartstream.runtime.redis_errors import told
 from cartstream.runtime.slots import ClusterUrl
 from cartstream.runtime.state_hashes import StateHashes
 from cartstream.runtime.store import Batch, Checkpoint, Opened, Wire, packed
+from cartstream.runtime.wake_lists import WakeLists
 
 R = TypeVar("R")
 
 _decode_checkpoint = msgspec.msgpack.Decoder(Checkpoint).decode
 _encode = msgspec.msgpack.Encoder().encode
 _decode_outbox = msgspec.msgpack.Decoder(list[Wire]).decode
-TIMER_PAGE = 10_000
 
 
 def connect(url: str, timeout_s: float = 10.0) -> redis.Redis:
@@ -57,6 +57,7 @@ class RedisStore:
         self._service = service
         self._ttl_s = ttl_s
         self._states = StateHashes(ttl_s, now)
+        self._wakes = WakeLists()
         self._clustered = isinstance(client, ClusterRedis)
 
     def open(self, partition: int, generation: int) -> Opened:
@@ -67,7 +68,7 @@ class RedisStore:
         return self._call(lambda: self._states.read(self._redis, self._tag(partition), keys))
 
     def wakes(self, partition: int, after: EventTime) -> tuple[dict[str, EventTime], EventTime | None]:
-        return self._call(lambda: self._timers(self._tag(partition), f"({after}"))
+        return self._call(lambda: self._wakes.read(self._redis, self._tag(partition), after))
 
     def commit(self, partition: int, batch: Batch) -> None:
         for refused in self.commit_all({partition: batch}).values():
@@ -103,22 +104,9 @@ class RedisStore:
                 pipe.set(tag + "meta", _encode(checkpoint), ex=self._ttl_s)
                 pipe.execute()
         self._states.open(self._redis, tag, checkpoint.era if checkpoint is not None else 0)
+        self._wakes.open(self._redis, tag, self._states.expire_at(tag))
         outbox: Any = self._redis.get(tag + "outbox")
-        return Opened(checkpoint, _decode_outbox(outbox) if outbox else [], *self._timers(tag, "-inf"))
-
-    def _timers(self, tag: str, least: str) -> tuple[dict[str, EventTime], EventTime | None]:
-        """A page. Of the last time on it there may be more on the next, so it is left to that; unless all have the same."""
-        limit = TIMER_PAGE
-        while True:
-            page: Any = self._redis.zrange(
-                tag + "timers", least, "+inf", byscore=True, offset=0, num=limit, withscores=True, score_cast_func=int
-            )
-            if len(page) < limit:
-                return {key.decode(): at for key, at in page}, None
-            last = page[-1][1]
-            if page[0][1] < last:
-                return {key.decode(): at for key, at in page if at < last}, last - 1
-            limit *= 2
+        return Opened(checkpoint, _decode_outbox(outbox) if outbox else [], *self._wakes.read(self._redis, tag, None))
 
     def _commit(self, batches: dict[int, Batch]) -> dict[int, Fenced]:
         """All of one server (of one slot in a cluster) in one transaction: three round trips, however many partitions."""
@@ -155,12 +143,7 @@ class RedisStore:
         pipe.execute_command("SET", tag + "outbox", _encode(packed(batch.outbox)), "EX", ttl_s)
         for name, value in batch.read_models.items():
             pipe.execute_command("SET", tag + name, value, "EX", ttl_s)
-        due = {key: at for key, at in batch.wakes.items() if at is not None}
-        if due:
-            pipe.execute_command("ZADD", tag + "timers", *[part for key, at in due.items() for part in (at, key)])
-        if len(due) < len(batch.wakes):
-            pipe.execute_command("ZREM", tag + "timers", *[key for key, at in batch.wakes.items() if at is None])
-        pipe.execute_command("EXPIRE", tag + "timers", ttl_s)
+        self._wakes.write(pipe, tag, batch.checkpoint.sequence, batch.wakes, batch.woken, self._states.expire_at(tag))
 
     def _tag(self, partition: int) -> str:
         return f"{self._prefix}{{{self._service}:{partition}}}:"

@@ -62,12 +62,16 @@ class StateHashes:
             kept = [part for key in inside if (value := states[key]) is not None for part in (key, value)]
             if kept:
                 pipe.execute_command("HSET", name, *kept)
-                pipe.execute_command("EXPIREAT", name, (era + 2) * self._ttl_s)
+                pipe.execute_command("EXPIREAT", name, self.expire_at(tag))
             if len(kept) < 2 * len(inside):
                 pipe.execute_command("HDEL", name, *[key for key in inside if states[key] is None])
             if bucket in self._before[tag]:
                 pipe.execute_command("HDEL", _name(tag, era - 1, bucket), *inside)
         return era
+
+    def expire_at(self, tag: str) -> int:
+        """When a hash of the present era goes, in real seconds."""
+        return (self._eras.get(tag, self._present()) + 2) * self._ttl_s
 
     def _enter(self, tag: str) -> int:
         """The era to write in: all that was written in the last one may lie in the era before."""

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import heapq
 from collections.abc import Mapping, Sequence
 from typing import Any, Protocol
 
@@ -10,6 +11,7 @@ import msgspec
 from cartstream.errors import Fenced
 from cartstream.events.times import EventTime
 from cartstream.runtime.tally import Tally
+from cartstream.runtime.watermarks import UNKNOWN
 
 
 class Checkpoint(msgspec.Struct, array_like=True):
@@ -43,7 +45,8 @@ class Batch(msgspec.Struct):
 
     checkpoint: Checkpoint
     states: dict[str, bytes | None]
-    wakes: dict[str, EventTime | None]
+    wakes: list[tuple[str, EventTime]]
+    """What is new: a key may have several. Whoever is woken for nothing changes nothing."""
     read_models: dict[str, bytes]
     outbox: list[Wire]
     tally: Tally = msgspec.field(default_factory=Tally)
@@ -51,6 +54,8 @@ class Batch(msgspec.Struct):
     """Done again after Redis lost it: Kafka has the outputs, and a later offset."""
     light: bool = False
     """Nothing in it but watermarks: not to be written, since whoever reads them again comes to the same."""
+    woken: EventTime = UNKNOWN
+    """Whoever was due up to this time has been woken: the store may forget it."""
 
 
 def packed(outbox: list[Wire]) -> list[Any]:
@@ -77,7 +82,8 @@ class StateStore(Protocol):
         """States in the order of `keys`. Raises Unavailable."""
 
     def wakes(self, partition: int, after: EventTime) -> tuple[dict[str, EventTime], EventTime | None]:
-        """The earliest wake-ups later than `after`, all up to the time that comes second; None: there are no more. Raises Unavailable."""
+        """The earliest wake-ups later than `after`, all up to the time that comes second; None: there are no more. Some of them may be
+        over, or given up. Raises Unavailable."""
 
     def commit(self, partition: int, batch: Batch) -> None:
         """All or nothing; the stored sequence must be one less than the batch's. Raises Fenced, Unavailable (nothing known: ask
@@ -98,7 +104,7 @@ class MemoryStore:
         self._timer_page = timer_page
         self.states: dict[int, dict[str, bytes]] = {}
         self.read_models: dict[int, dict[str, bytes]] = {}
-        self._wakes: dict[int, dict[str, EventTime]] = {}
+        self._wakes: dict[int, list[tuple[EventTime, EventTime, str]]] = {}
         self._checkpoints: dict[int, Checkpoint] = {}
         self._outboxes: dict[int, list[Wire]] = {}
 
@@ -119,11 +125,13 @@ class MemoryStore:
         return [states.get(key) for key in keys]
 
     def wakes(self, partition: int, after: EventTime) -> tuple[dict[str, EventTime], EventTime | None]:
-        later = {key: at for key, at in self._wakes.get(partition, {}).items() if at > after}
-        if len(later) <= self._timer_page:
-            return later, None
-        known = sorted(later.values())[self._timer_page - 1]
-        return {key: at for key, at in later.items() if at <= known}, known
+        later = sorted(wake for wake in self._wakes.get(partition, []) if wake[0] > after)
+        known = later[self._timer_page - 1][0] if len(later) > self._timer_page else None
+        due: dict[str, EventTime] = {}
+        for place, at, key in later:
+            if known is None or place <= known:
+                due[key] = min(at, due.get(key, at))
+        return due, known
 
     def commit(self, partition: int, batch: Batch) -> None:
         stored, generation = self.sequence(partition)
@@ -133,7 +141,11 @@ class MemoryStore:
             )
         self._checkpoints[partition] = msgspec.structs.replace(batch.checkpoint, sources=dict(batch.checkpoint.sources))
         _apply(self.states.setdefault(partition, {}), batch.states)
-        _apply(self._wakes.setdefault(partition, {}), batch.wakes)
+        wakes = self._wakes.setdefault(partition, [])
+        for key, at in batch.wakes:
+            heapq.heappush(wakes, (max(at, batch.woken), at, key))
+        while wakes and wakes[0][0] < batch.woken:
+            heapq.heappop(wakes)
         self.read_models.setdefault(partition, {}).update(batch.read_models)
         self._outboxes[partition] = batch.outbox
 
@@ -151,9 +163,9 @@ class MemoryStore:
         return (found.sequence, found.generation) if found else (0, -1)
 
 
-def _apply(target: dict[str, bytes] | dict[str, EventTime], changes: dict[str, bytes | None] | dict[str, EventTime | None]) -> None:
+def _apply(target: dict[str, bytes], changes: dict[str, bytes | None]) -> None:
     for key, value in changes.items():
         if value is None:
             target.pop(key, None)
         else:
-            target[key] = value  # type: ignore[assignment]
+            target[key] = value

@@ -9,18 +9,22 @@ from cartstream.events.times import EventTime
 
 
 class Timers:
-    """Keys by due time. An earlier time replaces a later one at once; a later one waits until the earlier pops.
+    """Keys by due time. An earlier time comes before a later one at once; a later one waits until the earlier pops.
+
+    What an earlier one came before stays: when that has popped, it is armed again, and need not be written again. So a key may pop for
+    nothing; whoever is woken for nothing changes nothing.
 
     `known` says up to which time (included) all that the store has is here; None: all. Whoever fires asks `knows` first and calls
-    `learn`. What was wanted meanwhile is newer than what the store had. `changed` collects what to persist: key → due, None for gone.
+    `learn`. What was wanted meanwhile is newer than what the store had.
     """
 
     def __init__(self, due: dict[str, EventTime], known: EventTime | None = None) -> None:
         self._due = due
+        self._after: dict[str, EventTime] = {}
         self._heap = [(at, key) for key, at in due.items()]
         heapq.heapify(self._heap)
         self.known = known
-        self.changed: dict[str, EventTime | None] = {}
+        self._new: list[tuple[str, EventTime]] = []
 
     def __len__(self) -> int:
         return len(self._due)
@@ -31,9 +35,14 @@ class Timers:
     def learn(self, due: dict[str, EventTime], known: EventTime | None) -> None:
         """More of what the store has, all up to `known`."""
         for key, at in due.items():
-            if key not in self._due:
+            armed = self._due.get(key)
+            if armed is None:
                 self._due[key] = at
-                heapq.heappush(self._heap, (at, key))
+            elif at > armed and key not in self._after:
+                self._after[key] = at
+            else:
+                continue
+            heapq.heappush(self._heap, (at, key))
         self.known = known
 
     def armed(self, key: str) -> EventTime | None:
@@ -44,22 +53,27 @@ class Timers:
         """The key's state wants to be woken at `at`."""
         armed = self._due.get(key)
         if armed is None or at < armed:
+            if armed is not None:
+                self._after[key] = armed
             self._due[key] = at
-            self.changed[key] = at
+            self._new.append((key, at))
             heapq.heappush(self._heap, (at, key))
 
     def cancel(self, key: str) -> None:
         """The key's state is gone."""
-        if self._due.pop(key, None) is not None or self.known is not None:
-            self.changed[key] = None
+        self._due.pop(key, None)
+        self._after.pop(key, None)
 
     def pop_due(self, watermark: EventTime) -> Iterator[tuple[EventTime, str]]:
         """Each key due at or before the watermark, earliest first. The caller wakes it and calls `want` before the next."""
         while self._heap and self._heap[0][0] <= watermark:
             at, key = heapq.heappop(self._heap)
             if self._due.get(key) == at:
-                del self._due[key]
-                self.changed[key] = None
+                after = self._after.pop(key, None)
+                if after is None:
+                    del self._due[key]
+                else:
+                    self._due[key] = after
                 yield at, key
 
     def due_by(self, watermark: EventTime) -> list[str]:
@@ -73,6 +87,7 @@ class Timers:
             heapq.heappush(self._heap, entry)
         return [key for at, key in popped if self._due.get(key) == at]
 
-    def take_changes(self) -> dict[str, EventTime | None]:
-        changes, self.changed = self.changed, {}
-        return changes
+    def take_new(self) -> list[tuple[str, EventTime]]:
+        """What the store has to be told: what was wanted since the last call, but for what has popped or was given up since."""
+        new, self._new = self._new, []
+        return [(key, at) for key, at in new if at in (self._due.get(key), self._after.get(key))]

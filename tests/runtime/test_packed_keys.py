@@ -1,0 +1,30 @@
+from __future__ import annotations
+
+import pytest
+from hypothesis import given
+from hypothesis import strategies as st
+
+from cartstream.runtime.packed_keys import packed, unpacked
+
+_HEX = st.text("0123456789abcdefABCDEF -", min_size=24, max_size=24)
+
+
+@given(st.one_of(st.text(max_size=40), _HEX.map("c_".__add__), st.uuids().map(str), st.uuids().map(lambda id: str(id).upper())))
+def test_a_key_comes_back_as_it_was(key: str) -> None:
+    assert unpacked(packed(key)) == key
+
+
+@pytest.mark.parametrize(
+    ("key", "size"),
+    [
+        ("c_0123456789abcdef01234567", 13),
+        ("c_0123456789ABCDEF01234567", 26),
+        ("c_0123456789abcdef0123 567", 26),
+        ("0a1b2c3d-0000-4000-8000-00000000abcd", 17),
+        ("0A1B2C3D-0000-4000-8000-00000000ABCD", 36),
+        ("0a1b2c3d0000-4000-8000-0000-0000abcd", 36),
+        ("somebody", 8),
+    ],
+)
+def test_only_customers_and_uuids_in_small_letters_are_packed(key: str, size: int) -> None:
+    assert len(packed(key)) == size
