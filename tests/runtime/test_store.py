@@ -6,12 +6,14 @@ import time
 from collections.abc import Iterator
 from contextlib import suppress
 from typing import Any
+from zlib import crc32
 
 import pytest
 from redis import Redis
 
 from cartstream.errors import Fenced, Unavailable
 from cartstream.runtime.redis_store import RedisStore, connect
+from cartstream.runtime.state_hashes import BUCKETS
 from cartstream.runtime.store import Batch, Checkpoint, MemoryStore, StateStore, Wire
 from cartstream.runtime.wake_lists import PAGE
 from cartstream.runtime.watermarks import UNKNOWN
@@ -163,7 +165,7 @@ def test_every_key_expires_and_each_write_puts_it_off(redis: Redis) -> None:
     full.read_models["guard:a"] = b"g"
     store.commit(0, full)
     left = _left(redis)
-    (states,) = [name for name in left if name.startswith("s:")]
+    (states,) = [name for name in left if name.startswith("h:")]
     by_era = {states, "wakes", "w:0:0"}
     assert all(TTL_S <= left.pop(name) <= 2 * TTL_S for name in by_era)
     assert left == dict.fromkeys(("meta", "outbox", "guard:a"), TTL_S)
@@ -193,6 +195,49 @@ def test_a_state_is_kept_for_its_time_and_gone_after_twice_that(redis: Redis) ->
     present += TTL_S
     store.commit(0, batch(3, {"busy": b"3"}, generation=2))
     assert store.load(0, ["silent", "busy", "new"]) == [None, b"3", b"2"]
+
+
+CUSTOMER, DEVICE = "c_0123456789abcdef01234567", "0a1b2c3d-0000-4000-8000-00000000abcd"
+VALUES = {
+    CUSTOMER: b"\x99\x02\xba" + CUSTOMER.encode() + b"the rest",
+    DEVICE: b"\x96\xd9$" + DEVICE.encode(),
+    "c_fedcba987654321001234567": b"\x99 of somebody else: " + CUSTOMER.encode(),
+    "\xe4": "\xe4".encode(),
+    "a": b"",
+    "b": b"\xc1\x00 no msgpack",
+    "c": b"c",
+    "d": b"far from the beginning: d",
+}
+
+
+def test_a_state_comes_back_as_it_was_whatever_its_key_and_wherever_it_has_it(store: StateStore) -> None:
+    store.commit(0, batch(1, dict(VALUES)))
+    assert dict(zip(VALUES, store.load(0, [*VALUES]), strict=True)) == VALUES
+
+
+def test_a_state_does_not_repeat_its_key(redis: Redis) -> None:
+    RedisStore(redis, "t.", "toy", TTL_S).commit(0, batch(1, {CUSTOMER: VALUES[CUSTOMER]}))
+    ((field, value),) = _states(redis).items()
+    assert (len(field), len(value)) == (13, len(VALUES[CUSTOMER]) - 24)
+
+
+def test_states_that_the_release_before_wrote_are_found_and_moved_with_their_next_write(redis: Redis) -> None:
+    present = time.time()
+    era = int(present) // TTL_S
+    for when, key in ((era, CUSTOMER), (era - 1, DEVICE), (era - 1, "gone")):
+        redis.hset(f"t.{{toy:0}}:s:{when}:{crc32(key.encode()) % BUCKETS}", key, VALUES.get(key, b"1"))
+    store = RedisStore(redis, "t.", "toy", TTL_S, lambda: present)
+    assert store.load(0, [CUSTOMER, DEVICE, "gone"]) == [VALUES[CUSTOMER], VALUES[DEVICE], b"1"], "also before it is opened"
+
+    store.open(0, 1)
+    assert store.load(0, [CUSTOMER, DEVICE, "gone"]) == [VALUES[CUSTOMER], VALUES[DEVICE], b"1"]
+    store.commit(0, batch(1, {CUSTOMER: b"2", "gone": None}))
+
+    assert store.load(0, [CUSTOMER, DEVICE, "gone"]) == [b"2", VALUES[DEVICE], None]
+    assert not redis.exists(f"t.{{toy:0}}:s:{era}:{crc32(CUSTOMER.encode()) % BUCKETS}")
+    present += TTL_S
+    store.commit(0, batch(2))
+    assert store.load(0, [CUSTOMER, DEVICE]) == [b"2", None]
 
 
 def test_an_owner_whose_clock_is_behind_finds_and_replaces_what_the_one_before_wrote(redis: Redis) -> None:
@@ -229,7 +274,7 @@ def test_an_outbox_does_not_keep_what_the_source_has(redis: Redis) -> None:
 
 def _states(redis: Redis) -> dict[bytes, bytes]:
     found: dict[bytes, bytes] = {}
-    for name in redis.scan_iter(match="*:s:*"):
+    for name in redis.scan_iter(match="*:h:*"):
         inside: Any = redis.hgetall(name)
         assert not found.keys() & inside.keys()
         found |= inside

@@ -2,8 +2,10 @@
 
 from __future__ import annotations
 
+from binascii import unhexlify
+
 CUSTOMER = "c_"
-_CUSTOMER_LETTERS = 26
+_CUSTOMER_LETTERS, _UUID_LETTERS = 26, 36
 _CUSTOMER_MARK, _UUID_MARK = b"\xff", b"\xfe"  # no text in UTF-8 begins so
 
 
@@ -11,16 +13,15 @@ def packed(key: str) -> bytes:
     """No two keys have the same. `unpacked` gives it back."""
     length = len(key)
     try:
-        if length == _CUSTOMER_LETTERS and key[:2] == CUSTOMER:
-            raw = bytes.fromhex(key[2:])
-            if len(raw) == 12 and key.islower():
-                return _CUSTOMER_MARK + raw
-        elif length == 36:
-            raw = bytes.fromhex(key.replace("-", ""))
-            if len(raw) == 16 and _uuid(raw) == key:
+        if length == _CUSTOMER_LETTERS:
+            if key[:2] == CUSTOMER and key.islower():
+                return _CUSTOMER_MARK + unhexlify(key[2:])
+        elif length == _UUID_LETTERS:
+            raw = unhexlify(key.replace("-", ""))
+            if _uuid(raw) == key:
                 return _UUID_MARK + raw
     except ValueError:
-        pass
+        pass  # another kind of key, that looks like one of these
     return key.encode()
 
 

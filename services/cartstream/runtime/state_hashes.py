@@ -6,6 +6,11 @@ present era and taken out of the one before, where it is looked for too; a hash 
 is untouched for `ttl_s` stays, what is untouched for twice as long is gone, and nobody has to look for it.
 
 A partition has `BUCKETS` hashes an era: none grows so large that moving it to another server of a cluster stops that server.
+
+| key | field | value |
+|---|---|---|
+| `…:h:<era>:<bucket>` | the state's key as in `packed_keys.py` | the state, without its own key where it begins with it |
+| `…:s:<era>:<bucket>` | the state's key | the state; what releases before this one wrote, moved with its next write |
 """
 
 from __future__ import annotations
@@ -14,7 +19,18 @@ from collections.abc import Callable, Iterable, Mapping, Sequence
 from typing import Any
 from zlib import crc32
 
+from cartstream.runtime.packed_keys import packed
+
 BUCKETS = 16
+_HASH, _FIRST_HASH = "h", "s"
+_AS_IT_IS = 0xFF
+_BEGINNING = 8
+_MARK = b"\xc1"  # no msgpack begins so
+_HEADS = [_MARK + bytes((at,)) for at in range(_BEGINNING + 1)]
+"""Of a value whose key, so many bytes from its beginning, is left out."""
+_WHOLE = _MARK + bytes((_AS_IT_IS,))
+
+Older = dict[tuple[str, int], set[int]]
 
 
 class StateHashes:
@@ -27,46 +43,52 @@ class StateHashes:
         self._ttl_s = ttl_s
         self._now = now
         self._eras: dict[str, int] = {}
-        self._before: dict[str, set[int]] = {}
+        self._older: dict[str, Older] = {}
+        """Hashes where a state may be that is not in the present era's: their buckets by kind and era."""
 
     def open(self, client: Any, tag: str, era: int) -> None:
-        """`era` is the checkpoint's. Finds out which buckets the era before has. Raises RedisError."""
+        """`era` is the checkpoint's. Finds out which older hashes there are. Raises RedisError."""
         self._eras[tag] = era = max(era, self._present())
+        older = _all_older(era)
         with client.pipeline(transaction=False) as pipe:
-            for bucket in range(BUCKETS):
-                pipe.execute_command("EXISTS", _name(tag, era - 1, bucket))
-            self._before[tag] = {bucket for bucket, found in enumerate(pipe.execute()) if found}
+            for (kind, when), buckets in older.items():
+                for bucket in sorted(buckets):
+                    pipe.execute_command("EXISTS", _name(tag, kind, when, bucket))
+            found = iter(pipe.execute())
+        self._older[tag] = {place: {bucket for bucket in sorted(buckets) if next(found)} for place, buckets in older.items()}
 
     def read(self, client: Any, tag: str, keys: Sequence[str]) -> list[bytes | None]:
         """In the order of `keys`. Raises RedisError."""
-        era, before = self._eras.get(tag, self._present()), self._before.get(tag, set(range(BUCKETS)))
+        era = self._eras.get(tag, self._present())
+        older = self._older.get(tag, _all_older(era))
         asked: list[list[str]] = []
         with client.pipeline(transaction=False) as pipe:
             for bucket, inside in _by_bucket(keys).items():
-                for when in (era, era - 1) if bucket in before else (era,):
-                    pipe.execute_command("HMGET", _name(tag, when, bucket), *inside)
+                for kind, when in [(_HASH, era), *(place for place, buckets in older.items() if bucket in buckets)]:
+                    pipe.execute_command("HMGET", _name(tag, kind, when, bucket), *_fields(kind, inside))
                     asked.append(inside)
             answers = pipe.execute()
         found: dict[str, bytes] = {}
         for inside, values in zip(asked, answers, strict=True):
             for key, value in zip(inside, values, strict=True):
                 if value is not None:
-                    found.setdefault(key, value)
+                    found.setdefault(key, _with_key(key, value))
         return [found.get(key) for key in keys]
 
     def write(self, pipe: Any, tag: str, states: Mapping[str, bytes | None]) -> int:
         """Adds the commands to a transaction; None takes a state away. Gives the era, for the checkpoint."""
         era = self._enter(tag)
         for bucket, inside in _by_bucket(states).items():
-            name = _name(tag, era, bucket)
-            kept = [part for key in inside if (value := states[key]) is not None for part in (key, value)]
+            name = _name(tag, _HASH, era, bucket)
+            kept = [part for key in inside if (value := states[key]) is not None for part in (packed(key), _without_key(key, value))]
             if kept:
                 pipe.execute_command("HSET", name, *kept)
                 pipe.execute_command("EXPIREAT", name, self.expire_at(tag))
             if len(kept) < 2 * len(inside):
-                pipe.execute_command("HDEL", name, *[key for key in inside if states[key] is None])
-            if bucket in self._before[tag]:
-                pipe.execute_command("HDEL", _name(tag, era - 1, bucket), *inside)
+                pipe.execute_command("HDEL", name, *[packed(key) for key in inside if states[key] is None])
+            for (kind, when), buckets in self._older[tag].items():
+                if bucket in buckets:
+                    pipe.execute_command("HDEL", _name(tag, kind, when, bucket), *_fields(kind, inside))
         return era
 
     def expire_at(self, tag: str) -> int:
@@ -76,18 +98,43 @@ class StateHashes:
     def _enter(self, tag: str) -> int:
         """The era to write in: all that was written in the last one may lie in the era before."""
         present, era = self._present(), self._eras.setdefault(tag, self._present())
+        older = self._older.setdefault(tag, {})
         if present > era:
-            self._before[tag] = set(range(BUCKETS)) if present == era + 1 else set()
+            known = {(_HASH, era): set(range(BUCKETS)), **older}
+            self._older[tag] = {(kind, when): buckets for (kind, when), buckets in known.items() if when >= present - 1}
             self._eras[tag] = era = present
-        self._before.setdefault(tag, set())
         return era
 
     def _present(self) -> int:
         return int(self._now()) // self._ttl_s
 
 
-def _name(tag: str, era: int, bucket: int) -> str:
-    return f"{tag}s:{era}:{bucket}"
+def _all_older(era: int) -> Older:
+    return {place: set(range(BUCKETS)) for place in ((_FIRST_HASH, era), (_HASH, era - 1), (_FIRST_HASH, era - 1))}
+
+
+def _name(tag: str, kind: str, era: int, bucket: int) -> str:
+    return f"{tag}{kind}:{era}:{bucket}"
+
+
+def _fields(kind: str, keys: list[str]) -> Sequence[str | bytes]:
+    return keys if kind == _FIRST_HASH else [*map(packed, keys)]
+
+
+def _without_key(key: str, value: bytes) -> bytes:
+    """Most states begin with the key, behind a few bytes that are kept."""
+    raw = key.encode()
+    at = value.find(raw, 0, len(raw) + _BEGINNING)
+    if at >= 0:
+        return b"%b%b%b" % (_HEADS[at], value[:at], value[at + len(raw) :])
+    return _WHOLE + value if value[:1] == _MARK else value
+
+
+def _with_key(key: str, value: bytes) -> bytes:
+    if value[:1] != _MARK:
+        return value
+    at = value[1]
+    return value[2:] if at == _AS_IT_IS else value[2 : 2 + at] + key.encode() + value[2 + at :]
 
 
 def _by_bucket(keys: Iterable[str]) -> dict[int, list[str]]:
