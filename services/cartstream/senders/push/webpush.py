@@ -4,7 +4,7 @@ from __future__ import annotations
 
 import base64
 import hashlib
-from dataclasses import dataclass
+from dataclasses import dataclass, field
 from typing import Any
 
 import orjson
@@ -16,7 +16,7 @@ from cartstream.senders.channel import Letter
 from cartstream.senders.http import HttpPool, Unsent, header_lines
 from cartstream.senders.http_line import Unanswered
 from cartstream.senders.outcomes import Answer, Outcome, retry_after, webpush
-from cartstream.senders.push.encryption import encrypt
+from cartstream.senders.push.encryption import OVERHEAD, Browser, browser, encrypt
 from cartstream.senders.push.endpoint import Origin, PublicResolver, subscription
 from cartstream.senders.push.vapid import Vapid
 from cartstream.senders.settings import PushSettings
@@ -28,8 +28,16 @@ _ORIGINS = 1_000
 
 @dataclass(frozen=True, slots=True)
 class Push:
+    """Ready but for its encryption, which costs more than all the rest and is left to the call: before it, a message may be made again."""
+
     origin: Origin
-    request: bytes
+    head: bytes
+    payload: bytes = field(repr=False)
+    reader: Browser = field(repr=False)
+
+    def request(self) -> bytes:
+        """No two are the same."""
+        return self.head + encrypt(self.payload, self.reader)
 
 
 class PushChannel:
@@ -67,14 +75,13 @@ class PushChannel:
         if len(payload) > _MOST_BYTES:
             raise Refused("too_long", f"template {letter.command.template!r} makes {len(payload)} bytes, push services take {_MOST_BYTES}")
         try:
-            body = encrypt(payload, target.p256dh, target.auth)
+            reader = browser(target.p256dh, target.auth)
         except ValueError as error:
             raise Refused("bad_address", "the contact's push key is not a point of P-256") from error
         urgency = "high" if letter.command.journey == "exit_intent" else "normal"
         head = f"POST {target.target} HTTP/1.1\r\nTTL: {max(letter.ttl_s, 1)}\r\nUrgency: {urgency}\r\nTopic: {topic}\r\n"
-        return Push(
-            target.origin, b"%s%sContent-Length: %d\r\n\r\n%s" % (head.encode("ascii"), self._constant(target.origin), len(body), body)
-        )
+        length = b"Content-Length: %d\r\n\r\n" % (len(payload) + OVERHEAD)
+        return Push(target.origin, head.encode("ascii") + self._constant(target.origin) + length, payload, reader)
 
     def _constant(self, origin: Origin) -> bytes:
         """The headers that all messages to a push service share, for as long as the token is good."""
@@ -100,7 +107,7 @@ class PushChannel:
     async def send(self, message: Push) -> Answer:
         assert self._pool is not None
         try:
-            reply = await self._pool.call(message.origin.place, message.request)
+            reply = await self._pool.call(message.origin.place, message.request())
         except Unsent as error:
             return Answer(Outcome.TRANSIENT, str(error))
         except Unanswered as error:
