@@ -6,6 +6,7 @@ Ready means joined (no partition is fine), Redis answering, not draining.
 
 from __future__ import annotations
 
+import sys
 import threading
 import time
 from http.server import BaseHTTPRequestHandler, ThreadingHTTPServer
@@ -14,6 +15,7 @@ from prometheus_client import CollectorRegistry
 from prometheus_client.exposition import CONTENT_TYPE_LATEST, generate_latest
 
 from cartstream.errors import ConfigError
+from cartstream.runtime.log import logger
 
 
 class Health:
@@ -52,12 +54,11 @@ class HealthServer:
 
     def __init__(self, health: Health, registry: CollectorRegistry, host: str, port: int) -> None:
         try:
-            self._server = ThreadingHTTPServer((host, port), _handler(health, registry))
+            self._server = _Server((host, port), _handler(health, registry))
         except OSError as error:
             raise ConfigError(
                 f"CARTSTREAM_METRICS_HOST={host} CARTSTREAM_METRICS_PORT={port}: {error.strerror}; name a free port"
             ) from error
-        self._server.daemon_threads = True
         self.port: int = self._server.server_address[1]
         self._thread = threading.Thread(target=self._server.serve_forever, name="health", daemon=True)
 
@@ -67,6 +68,16 @@ class HealthServer:
     def stop(self) -> None:
         self._server.shutdown()
         self._server.server_close()
+
+
+class _Server(ThreadingHTTPServer):
+    daemon_threads = True
+
+    def handle_error(self, request: object, client_address: object) -> None:
+        """Who hangs up before the answer is out has no need of it; anything else is a defect of ours."""
+        error = sys.exception()
+        if not isinstance(error, ConnectionError):
+            logger().exception("the health server failed to answer", exc_info=error)
 
 
 def _handler(health: Health, registry: CollectorRegistry) -> type[BaseHTTPRequestHandler]:
