@@ -28,6 +28,7 @@ from cartstream.senders.push.vapid import generate
 from cartstream.up.processes import Processes, answers
 from cartstream.up.surroundings import fake_providers
 from tests.bench.ground import PARTITIONS, SECRETS, Ground, Service, cpu_seconds, wait_until
+from tests.support.guards import keep_guard
 
 MESSAGES = int(os.environ.get("BENCH_MESSAGES", "30000"))
 CUSTOMERS = 20_000
@@ -116,7 +117,7 @@ def _know_customers(on: Ground, prefix: str, http: str) -> None:
             )
             pipe.set(prefix + read_model.contact_key(name), read_model.encode(contact))
             guard = Guard(cart_version=_VERSION, cart_empty=False)
-            pipe.set(prefix + read_model.guard_key(name, PARTITIONS), read_model.encode(guard))
+            keep_guard(pipe, prefix, PARTITIONS, name, guard)
             if number % 1000 == 999:
                 pipe.execute()
         pipe.execute()

@@ -16,7 +16,7 @@ from cartstream.identity.state import DeviceState
 from cartstream.journeys.state import JourneyState
 from cartstream.runtime.store import Checkpoint, Wire
 from cartstream.sessions.basket import Basket, Waiting
-from cartstream.sessions.layouts import FirstState
+from cartstream.sessions.layouts import FirstState, SecondState
 from cartstream.sessions.state import CustomerState
 
 STORED: dict[str, type[msgspec.Struct]] = {
@@ -26,6 +26,7 @@ STORED: dict[str, type[msgspec.Struct]] = {
     "sessions: cart": Basket,
     "sessions: waiting": Waiting,
     "sessions: first layout": FirstState,
+    "sessions: second layout": SecondState,
     "detection": DetectionState,
     "journeys": JourneyState,
     "checkpoint": Checkpoint,

@@ -9,14 +9,21 @@ import pytest
 from hypothesis import given
 from hypothesis import strategies as st
 
-from cartstream.sessions.layouts import FirstState
+from cartstream.events import read_model
+from cartstream.events.read_model import Guard
+from cartstream.sessions import layouts
+from cartstream.sessions.basket import NOTHING, Basket, Line, packed
+from cartstream.sessions.layouts import FirstState, SecondState
+from cartstream.sessions.state import CustomerState, Visit
 from tests.pipeline.shop import stages
+from tests.properties import golden
 from tests.properties.effort import examples
-from tests.properties.golden import layouts, recorded
+from tests.properties.golden import recorded
 from tests.properties.shapes import STORED, layout, named, values
 
 RECORDED = [(number, name, entry) for number, entries in recorded() for name, entry in entries.items()]
 FIRST_LAYOUT_OF_SESSIONS = range(1, 4)
+SECOND_LAYOUT_OF_SESSIONS = range(4, 6)
 
 
 def unread(kind: type[msgspec.Struct], entry: dict[str, Any]) -> str | None:
@@ -42,20 +49,49 @@ def _difference(meant: Any, read: Any, place: str) -> str | None:
 def test_todays_layouts_are_recorded() -> None:
     """A struct that is stored has changed: it may only grow, at the end and with a default. Then `python -m tests.properties.golden`."""
     latest = {name: entry["layout"] for name, entry in recorded()[-1][1].items()}
-    assert latest == layouts()
+    assert latest == golden.layouts()
 
 
 @pytest.mark.parametrize(("number", "name", "entry"), [pytest.param(*case, id=f"{case[1]} {case[0]}") for case in RECORDED])
 def test_every_recorded_encoding_is_read_as_what_it_meant(number: int, name: str, entry: dict[str, Any]) -> None:
-    first = name == "sessions" and number in FIRST_LAYOUT_OF_SESSIONS
-    assert unread(FirstState if first else STORED[name], entry) is None
+    kind = STORED[name]
+    if name == "sessions" and number in FIRST_LAYOUT_OF_SESSIONS:
+        kind = FirstState
+    elif name == "sessions" and number in SECOND_LAYOUT_OF_SESSIONS:
+        kind = SecondState
+    assert unread(kind, entry) is None
 
 
 @pytest.mark.parametrize(("number", "entries"), [pytest.param(*each, id=str(each[0])) for each in recorded()])
 def test_each_stage_reads_and_stores_again_what_it_ever_stored(number: int, entries: dict[str, Any]) -> None:
     for stage in stages():
+        if stage.name == "sessions" and number in SECOND_LAYOUT_OF_SESSIONS:
+            continue  # what is recorded has no cart that could be opened: see below
         state = stage.decode_state(bytes.fromhex(entries[stage.name]["encoding"]))
         assert stage.decode_state(stage.encode_state(state)) == state
+
+
+@pytest.mark.parametrize(
+    ("basket", "merged_into", "guard"),
+    [
+        (Basket({"p1": Line(1, 2.5, "Tea", 7)}, version=7, order_mark=3), None, Guard(3, 7, False)),
+        (Basket(version=9, order_mark=9), None, Guard(9, 9, True)),
+        (None, "the survivor", Guard(merged_into="the survivor")),
+        (None, None, None),
+    ],
+)
+def test_a_sessions_state_of_the_second_layout_is_read_with_the_guard_that_its_cart_makes(
+    basket: Basket | None, merged_into: str | None, guard: Guard | None
+) -> None:
+    cart = packed(basket) if basket is not None else NOTHING
+    second = SecondState("ann", [Visit("d1", "", 1, 2, 3)], 5, b"seen", merged_into, 6, cart)
+
+    state = layouts.decode_state(msgspec.msgpack.encode(second))
+
+    assert state == CustomerState("ann", guard, second.visits, 5, b"seen", merged_into, 6, cart)
+    assert read_model.guard_of(layouts.encode_state(state)) == guard
+    assert read_model.has_guard(layouts.encode_state(state))
+    assert not read_model.has_guard(msgspec.msgpack.encode(second))
 
 
 @pytest.mark.parametrize("name", STORED)

@@ -5,7 +5,8 @@ from __future__ import annotations
 from collections.abc import AsyncIterator
 
 import pytest
-from redis import Redis
+from redis import Redis as SyncRedis
+from redis.asyncio import Redis
 
 from cartstream.fakes.service import Fakes, serving
 from cartstream.fakes.settings import FakesSettings
@@ -21,5 +22,11 @@ async def fakes() -> AsyncIterator[Fakes]:
 
 
 @pytest.fixture
-def stage(kafka: RealKafka, redis_url: str, redis: Redis, topic_prefix: str, fakes: Fakes) -> Stage:
+def stage(kafka: RealKafka, redis_url: str, redis: SyncRedis, topic_prefix: str, fakes: Fakes) -> Stage:
     return Stage(kafka, redis_url, redis, topic_prefix, fakes)
+
+
+@pytest.fixture
+async def client(redis_url: str, redis: SyncRedis) -> AsyncIterator[Redis]:
+    async with Redis.from_url(redis_url) as connected:
+        yield connected

@@ -32,6 +32,7 @@ from cartstream.senders.push.webpush import PushChannel
 from cartstream.senders.readiness import Readiness
 from cartstream.senders.settings import EmailSettings, PushSettings, SenderSettings, SmsSettings
 from cartstream.senders.sms.twilio import SmsChannel
+from tests.support.guards import keep_guard
 
 HASH_KEY = "h" * 32
 VAULT_KEYS = "k1=" + base64.b64encode(b"v" * 32).decode()
@@ -117,7 +118,7 @@ class Stage:
             self.guard(guard, customer_id)
 
     def guard(self, guard: Guard, customer_id: str = "ada") -> None:
-        self._write(read_model.guard_key(customer_id, load(SenderSettings).partitions), read_model.encode(guard))
+        keep_guard(self.redis, self.prefix, load(SenderSettings).partitions, customer_id, guard)
 
     def _write(self, key: str, value: bytes) -> None:
         self.redis.set(self.prefix + key, value)

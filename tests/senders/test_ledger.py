@@ -3,10 +3,7 @@
 from __future__ import annotations
 
 import asyncio
-from collections.abc import AsyncIterator
 
-import pytest
-from redis import Redis as SyncRedis
 from redis.asyncio import Redis
 
 from cartstream.runtime.health import Health
@@ -17,12 +14,6 @@ from cartstream.senders.limits import Gate, Limiter
 from cartstream.senders.readiness import Readiness, insist
 from tests.senders.stage import command
 from tests.support import RealKafka
-
-
-@pytest.fixture
-async def client(redis_url: str, redis: SyncRedis) -> AsyncIterator[Redis]:
-    async with Redis.from_url(redis_url) as connected:
-        yield connected
 
 
 def _entry(token: str, state: str = "intent", status: str = "") -> Entry:

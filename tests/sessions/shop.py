@@ -7,8 +7,8 @@ from typing import Any
 import msgspec
 import orjson
 
-from cartstream.events import avro
-from cartstream.events.read_model import Guard, decode_guard
+from cartstream.events import avro, read_model
+from cartstream.events.read_model import Guard
 from cartstream.events.records import Activity, Customer, Handover, Merge
 from cartstream.events.times import iso
 from cartstream.runtime.settings import load
@@ -106,8 +106,9 @@ class Shop:
             self.states[key] = self.stage.encode_state(step.state)
             if step.wake_at is not None:
                 self._wakes[key] = step.wake_at
-        if step.read_model is not None:
-            self.guards[step.read_model[0]] = decode_guard(step.read_model[1])
+            guard = read_model.guard_of(self.states[key])
+            if guard is not None:
+                self.guards[key] = guard
         self.outcomes += step.outcomes
         self.outputs += step.outputs
         for output in step.outputs:

@@ -119,13 +119,13 @@ def test_emptying_a_cart_is_told_as_such_and_an_order_as_an_order() -> None:
 
 def test_the_guard_says_what_a_message_may_not_contradict() -> None:
     shop = Shop().see(add("a", 5))
-    assert shop.guards["guard:c1"] == Guard(0, T0 + 5, False, None)
+    assert shop.guards["c1"] == Guard(0, T0 + 5, False, None)
 
     shop.see(order(9))
-    assert shop.guards["guard:c1"] == Guard(T0 + 9, T0 + 9, True, None)
+    assert shop.guards["c1"] == Guard(T0 + 9, T0 + 9, True, None)
 
     shop.see(order(20))
-    assert shop.guards["guard:c1"].order_mark == T0 + 20
+    assert shop.guards["c1"].order_mark == T0 + 20
 
 
 def test_a_late_add_still_corrects_the_cart() -> None:

@@ -29,7 +29,7 @@ def test_what_was_bought_on_either_side_leaves_the_cart_of_both() -> None:
     for buyer, other in (("old", "new"), ("new", "old")):
         shop = Shop().see(bought, customer=buyer).see(add("a", 5), add("b", 6), customer=other).see(MERGE)
         assert shop.cart("new") == {"b": 1}
-        assert shop.guards["guard:new"].order_mark == T0 + 10
+        assert shop.guards["new"].order_mark == T0 + 10
 
 
 @pytest.mark.parametrize("owner", ["old", "new"])
@@ -44,8 +44,8 @@ def test_a_cart_that_was_viewed_outlasts_a_merge_and_its_repetition(owner: str) 
 
 def test_the_losers_guard_points_to_the_survivor() -> None:
     shop = Shop().see(add("a", 0), customer="old").see(MERGE)
-    assert shop.guards["guard:old"] == Guard(0, 0, True, "new")
-    assert shop.guards["guard:new"].cart_empty is False
+    assert shop.guards["old"] == Guard(0, 0, True, "new")
+    assert shop.guards["new"].cart_empty is False
 
 
 def test_later_events_of_the_loser_go_to_the_survivor() -> None:

@@ -3,7 +3,8 @@
 | key | owner | value |
 |---|---|---|
 | `{identity}:contact:<customer_id>` | identity | msgpack `Contact`: consent, and sealed addresses |
-| `{sessions:<partition>}:guard:<customer_id>` | sessions, in the same atomic write as its state | msgpack `Guard` |
+| `{sessions:<partition>}:h:<era>:<bucket>` | sessions | hash: states (see `runtime.state_hashes`) that begin as `Guarded` does |
+| `{sessions:<partition>}:guard:<customer_id>` | sessions of earlier releases | msgpack `Guard`; counts while the state has no guard |
 
 A customer that was merged keeps an entry whose `merged_into` names the survivor: follow it.
 """
@@ -31,7 +32,7 @@ class Contact(msgspec.Struct, frozen=True, array_like=True):
     merged_into: str | None = None
 
 
-class Guard(msgspec.Struct, frozen=True, array_like=True):
+class Guard(msgspec.Struct, frozen=True, array_like=True, gc=False):
     """What a message may not contradict. Times are event times; 0 is never."""
 
     order_mark: EventTime = 0
@@ -40,15 +41,41 @@ class Guard(msgspec.Struct, frozen=True, array_like=True):
     merged_into: str | None = None
 
 
+GUARDED = 3
+"""The layout of sessions states that begin so: their second byte says it."""
+
+
+class Guarded(msgspec.Struct, frozen=True, array_like=True, tag=GUARDED):
+    """How a sessions state begins. `guard` None: the customer has never had a cart, nor ordered."""
+
+    customer_id: str
+    guard: Guard | None = None
+
+
 def contact_key(customer_id: str) -> str:
     return f"{{identity}}:contact:{customer_id}"
 
 
+def sessions_tag(customer_id: str, partitions: int) -> str:
+    """What the keys of the customer's partition begin with. `partitions` is the partition count of `clickstream.identified`."""
+    return f"{{sessions:{partition_of(customer_id, partitions)}}}:"
+
+
 def guard_key(customer_id: str, partitions: int) -> str:
-    """`partitions` is the partition count of `clickstream.identified`."""
-    return f"{{sessions:{partition_of(customer_id, partitions)}}}:guard:{customer_id}"
+    return f"{sessions_tag(customer_id, partitions)}guard:{customer_id}"
 
 
 encode = msgspec.msgpack.Encoder().encode
 decode_contact = msgspec.msgpack.Decoder(Contact).decode
 decode_guard = msgspec.msgpack.Decoder(Guard).decode
+_decode_guarded = msgspec.msgpack.Decoder(Guarded).decode
+
+
+def guard_of(state: bytes) -> Guard | None:
+    """Of a state that `has_guard`. Raises msgspec.MsgspecError."""
+    return _decode_guarded(state).guard
+
+
+def has_guard(state: bytes) -> bool:
+    """False for a state of an earlier layout: its guard has a key of its own."""
+    return state[1:2] == bytes((GUARDED,))

@@ -72,7 +72,7 @@ class StateHashes:
         for inside, values in zip(asked, answers, strict=True):
             for key, value in zip(inside, values, strict=True):
                 if value is not None:
-                    found.setdefault(key, _with_key(key, value))
+                    found.setdefault(key, whole(key, value))
         return [found.get(key) for key in keys]
 
     def write(self, pipe: Any, tag: str, states: Mapping[str, bytes | None]) -> int:
@@ -109,6 +109,15 @@ class StateHashes:
         return int(self._now()) // self._ttl_s
 
 
+def place(tag: str, era: int, key: str) -> tuple[str, bytes]:
+    """The hash and the field where a state of this era is."""
+    return _name(tag, _HASH, era, _bucket(key)), packed(key)
+
+
+def _bucket(key: str) -> int:
+    return crc32(key.encode()) % BUCKETS
+
+
 def _all_older(era: int) -> Older:
     return {place: set(range(BUCKETS)) for place in ((_FIRST_HASH, era), (_HASH, era - 1), (_FIRST_HASH, era - 1))}
 
@@ -130,7 +139,8 @@ def _without_key(key: str, value: bytes) -> bytes:
     return _WHOLE + value if value[:1] == _MARK else value
 
 
-def _with_key(key: str, value: bytes) -> bytes:
+def whole(key: str, value: bytes) -> bytes:
+    """The state of this key, from its hash's value."""
     if value[:1] != _MARK:
         return value
     at = value[1]
@@ -140,7 +150,7 @@ def _with_key(key: str, value: bytes) -> bytes:
 def _by_bucket(keys: Iterable[str]) -> dict[int, list[str]]:
     buckets: dict[int, list[str]] = {}
     for key in keys:
-        bucket = crc32(key.encode()) % BUCKETS
+        bucket = crc32(key.encode()) % BUCKETS  # as `_bucket`, without a call for each
         if bucket in buckets:
             buckets[bucket].append(key)
         else:

@@ -2,8 +2,7 @@
 
 from __future__ import annotations
 
-from collections.abc import Awaitable, Callable, Sequence
-from typing import TypeVar
+from collections.abc import Awaitable, Sequence
 
 import msgspec
 from msgspec.structs import replace
@@ -14,13 +13,14 @@ from cartstream.events.read_model import Contact, Guard
 from cartstream.events.records import Command
 from cartstream.runtime.log import logger
 from cartstream.senders.coalesce import Coalescer
+from cartstream.senders.guards import Guards, decoded
 from cartstream.senders.ledger import Ledger
 from cartstream.senders.level import Level
 from cartstream.senders.limits import Gate
 
-T = TypeVar("T")
 _HOPS = 8
 _Values = list[bytes | None]
+_Guard = tuple[Guard | None, bool]
 
 
 class Standing(msgspec.Struct, frozen=True):
@@ -48,7 +48,8 @@ class Desk:
     """
 
     def __init__(self, redis: Redis, prefix: str, partitions: int, ledger: Ledger, level: Level, pause_key: str, gate: Gate) -> None:
-        self._redis, self._prefix, self._partitions, self._ledger, self._level = redis, prefix, partitions, ledger, level
+        self._redis, self._prefix, self._ledger, self._level = redis, prefix, ledger, level
+        self._guards = Guards(redis, prefix, partitions)
         self._pause_key, self._gate = pause_key, gate
         self._asks: Coalescer[Command, Standing] = Coalescer(self._look_all)
 
@@ -86,32 +87,24 @@ class Desk:
             for before, customer_id, contact, guard, gone in zip(standings, ids, contacts, guards, dead, strict=True)
         ]
 
-    async def _ask(self, ids: Sequence[str], *ledger: list[str]) -> tuple[tuple[_Values, _Values], list[_Values]]:
-        """Contacts and guards of customers, and the ledger's keys. An MGET for each slot, and one round trip."""
-        guards: dict[str, list[int]] = {}
-        keys = [self._prefix + read_model.guard_key(name, self._partitions) for name in ids]
-        for place, key in enumerate(keys):
-            guards.setdefault(key[: key.index("}")], []).append(place)
+    async def _ask(self, ids: Sequence[str], *ledger: list[str]) -> tuple[tuple[_Values, list[_Guard]], list[_Values]]:
+        """Contacts and guards of customers, and the ledger's keys, in one round trip; a second one if a guard is not where most are."""
         async with self._redis.pipeline(transaction=False) as pipe:
+            pipe.execute_command("PTTL", self._pause_key)
             pipe.execute_command("MGET", *[self._prefix + read_model.contact_key(name) for name in ids])
             for named in ledger:
                 pipe.execute_command("MGET", *named)
-            for places in guards.values():
-                pipe.execute_command("MGET", *[keys[place] for place in places])
-            pipe.execute_command("PTTL", self._pause_key)
-            contacts, *found, pause_ms = await pipe.execute()
+            self._guards.ask(pipe, ids)
+            pause_ms, contacts, *found = await pipe.execute()
         if pause_ms > 0:
             self._gate.close_for(pause_ms / 1000)
-        guard: _Values = [None] * len(ids)
-        for places, values in zip(guards.values(), found[len(ledger) :], strict=True):
-            for place, value in zip(places, values, strict=True):
-                guard[place] = value
-        return (contacts, guard), found[: len(ledger)]
+        guards = await self._guards.answer(ids, found[len(ledger) :])
+        return (contacts, guards), found[: len(ledger)]
 
 
-def _standing(customer_id: str, contact: bytes | None, guard: bytes | None, entry: bytes | None, dead: bytes | None) -> Standing:
-    reachable, bad_contact = _decoded(contact, read_model.decode_contact)
-    known, bad_guard = _decoded(guard, read_model.decode_guard)
+def _standing(customer_id: str, contact: bytes | None, guard: _Guard, entry: bytes | None, dead: bytes | None) -> Standing:
+    reachable, bad_contact = decoded(contact, read_model.decode_contact)
+    known, bad_guard = guard
     unreadable = "contact" if bad_contact else "guard" if bad_guard else None
     if unreadable is not None:
         logger().error("an unreadable entry of the read model", kind=unreadable, customer=customer_id)
@@ -124,14 +117,6 @@ def _standing(customer_id: str, contact: bytes | None, guard: bytes | None, entr
         dead=dead,
         unreadable=unreadable,
     )
-
-
-def _decoded(raw: bytes | None, decode: Callable[[bytes], T]) -> tuple[T | None, bool]:
-    """The value, and whether there was one that cannot be read."""
-    try:
-        return (decode(raw) if raw else None), False
-    except msgspec.MsgspecError:
-        return None, True
 
 
 def _joined(before: Standing, after: Standing) -> Standing:

@@ -1,9 +1,10 @@
-"""States as they are stored: in today's layout, or in the first one, which is still read."""
+"""States as they are stored: in today's layout, or in one of those before, which are still read."""
 
 from __future__ import annotations
 
 import msgspec
 
+from cartstream.events.read_model import Guard
 from cartstream.events.times import EventTime
 from cartstream.sessions.basket import NOTHING, SEEN_LIMIT, Basket, Change, Held, Line, Waiting, packed
 from cartstream.sessions.state import LAYOUT, CustomerState, Visit
@@ -40,24 +41,61 @@ class FirstState(msgspec.Struct, array_like=True):
     settled: Held | None = None
 
 
+class SecondState(msgspec.Struct, array_like=True, tag=2):
+    """The guard had a key of its own."""
+
+    customer_id: str
+    visits: list[Visit] = []
+    last_activity: EventTime = 0
+    browsed: bytes = b""
+    merged_into: str | None = None
+    unsettled: EventTime = 0
+    cart: msgspec.Raw = NOTHING
+    waiting: msgspec.Raw = NOTHING
+
+
 encode_state = msgspec.msgpack.Encoder().encode
 _decode = msgspec.msgpack.Decoder(CustomerState).decode
 _decode_first = msgspec.msgpack.Decoder(FirstState).decode
+_decode_second = msgspec.msgpack.Decoder(SecondState).decode
 
 
 def decode_state(raw: bytes) -> CustomerState:
-    """Today's layout says its number where the first one began with the customer's id."""
-    return _decode(raw) if raw[1] == LAYOUT else renewed(_decode_first(raw))
+    """A layout says its number where the first one began with the customer's id."""
+    if raw[1] == LAYOUT:
+        return _decode(raw)
+    return _guarded(_decode_second(raw)) if raw[1] == 2 else renewed(_decode_first(raw))
+
+
+def _guarded(second: SecondState) -> CustomerState:
+    state = CustomerState(
+        second.customer_id,
+        visits=second.visits,
+        last_activity=second.last_activity,
+        browsed=second.browsed,
+        merged_into=second.merged_into,
+        unsettled=second.unsettled,
+        cart=second.cart,
+        waiting=second.waiting,
+    )
+    return _with_guard(state)
+
+
+def _with_guard(state: CustomerState) -> CustomerState:
+    basket, _ = state.open()
+    guard = Guard(basket.order_mark, basket.version, not basket.lines, state.merged_into)
+    state.guard = guard if guard != Guard() else None
+    return state
 
 
 def renewed(first: FirstState) -> CustomerState:
     visits = [_visit(visit) for visit in first.visits]
-    state = CustomerState(first.customer_id, visits, first.last_activity, first.browsed, first.merged_into)
+    state = CustomerState(first.customer_id, None, visits, first.last_activity, first.browsed, first.merged_into)
     basket = _basket(first)
     basket.seen = first.seen[-SEEN_LIMIT:]
     if basket != Basket():
         state.put(basket, Waiting(first.recent, packed(_basket(first.settled)) if first.settled is not None else NOTHING))
-    return state
+    return _with_guard(state)
 
 
 def _basket(first: FirstState | Held) -> Basket:

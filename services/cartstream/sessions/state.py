@@ -10,11 +10,12 @@ from zlib import crc32
 
 import msgspec
 
+from cartstream.events.read_model import GUARDED, Guard
 from cartstream.events.records import Session, make_id
 from cartstream.events.times import EventTime
 from cartstream.sessions.basket import NOTHING, Basket, Waiting, holds, pack, packed, unpacked
 
-LAYOUT = 2
+LAYOUT = GUARDED
 BROWSED_BYTES = 4
 BROWSED_LIMIT = 64 * BROWSED_BYTES
 VIEWED_LIMIT = 20
@@ -85,14 +86,16 @@ class Visit(msgspec.Struct, array_like=True, gc=False):
 
 
 class CustomerState(msgspec.Struct, array_like=True, tag=LAYOUT, gc=False):
-    """Sessions that are not over, and one cart. A customer that was merged keeps only `merged_into`.
+    """Sessions that are not over, and one cart. A customer that was merged keeps only `merged_into`, and a guard that says so.
 
+    It begins as `read_model.Guarded`: senders read `guard`, which says what has been told of the cart.
     `cart` is a packed `Basket` and `waiting` a packed `Waiting`, or both are nil; `unsettled` is when the last change that waits happened.
     `browsed` has digests of the message ids of all other events since the customer has been there, oldest first. One in 67 million is
     wrongly taken for a repetition and missing from a count, so they have four bytes.
     """
 
     customer_id: str
+    guard: Guard | None = None
     visits: list[Visit] = []
     last_activity: EventTime = 0
     browsed: bytes = b""

@@ -13,7 +13,6 @@ import msgspec
 from cartstream.events import topics
 from cartstream.events.clicks import Action, Click, Properties
 from cartstream.events.read_model import Guard
-from cartstream.events.read_model import encode as encode_guard
 from cartstream.events.records import Activity, Customer, ExitHint, Handover, Merge, Session, make_id
 from cartstream.events.times import EventTime
 from cartstream.runtime.stage import Output, Step
@@ -173,7 +172,9 @@ def _shop(state: CustomerState, event: ClickEvent, watermark: EventTime, rules: 
     outcomes = _LATE if visit is None else _ON_TIME
     if len(told) > 1:
         outcomes = [*outcomes, ("cart", "corrected")]
-    return Step(state, outputs, _next_wake(state, rules), _guard(state, basket) if told else None, outcomes=outcomes)
+    if told:
+        state.guard = _guard(basket)
+    return Step(state, outputs, _next_wake(state, rules), outcomes=outcomes)
 
 
 def _told(state: CustomerState, told: changes.Told) -> Output:
@@ -203,7 +204,8 @@ def _hand_over(state: CustomerState, event: Merge, rules: SessionRules) -> Step[
     handover = Handover(SERVICE, event.loser, event.survivor, event.at, layouts.encode_state(state))
     outputs = [Output(topics.ACTIVITY, event.loser, event), Output(topics.IDENTIFIED, event.survivor, handover)]
     tombstone = CustomerState(event.loser, last_activity=max(state.last_activity, event.at), merged_into=event.survivor)
-    return _keep(tombstone, rules, outputs, _guard(tombstone, Basket(order_mark=basket.order_mark)))
+    tombstone.guard = Guard(basket.order_mark, merged_into=event.survivor)
+    return _keep(tombstone, rules, outputs)
 
 
 def _receive(state: CustomerState, event: Handover, rules: SessionRules) -> Step[CustomerState]:
@@ -230,7 +232,8 @@ def _receive(state: CustomerState, event: Handover, rules: SessionRules) -> Step
         joined = Activity(id, kind, state.customer_id, at, at, cart=cart.snapshot(basket))
         outputs.append(Output(topics.ACTIVITY, state.customer_id, joined))
     state.put(basket, waiting)
-    return _keep(state, rules, outputs, _guard(state, basket))
+    state.guard = _guard(basket)
+    return _keep(state, rules, outputs)
 
 
 def _join_visits(state: CustomerState, visit: Visit, rules: SessionRules) -> Visit:
@@ -244,10 +247,8 @@ def _join_visits(state: CustomerState, visit: Visit, rules: SessionRules) -> Vis
     return visit
 
 
-def _keep(
-    state: CustomerState, rules: SessionRules, outputs: list[Output], read_model: tuple[str, bytes] | None = None
-) -> Step[CustomerState]:
-    return Step(state, outputs, _next_wake(state, rules), read_model)
+def _keep(state: CustomerState, rules: SessionRules, outputs: list[Output]) -> Step[CustomerState]:
+    return Step(state, outputs, _next_wake(state, rules))
 
 
 def _next_wake(state: CustomerState, rules: SessionRules) -> EventTime:
@@ -277,6 +278,5 @@ def _ended(state: CustomerState, facts: Session, at: EventTime) -> Output:
     return Output(topics.ACTIVITY, state.customer_id, ended)
 
 
-def _guard(state: CustomerState, basket: Basket) -> tuple[str, bytes]:
-    guard = Guard(basket.order_mark, basket.version, not basket.lines, state.merged_into)
-    return f"guard:{state.customer_id}", encode_guard(guard)
+def _guard(basket: Basket) -> Guard:
+    return Guard(basket.order_mark, basket.version, not basket.lines)
