@@ -45,7 +45,13 @@ class Feed:
     def __init__(self, address: str, prefix: str) -> None:
         self._prefix = prefix
         self._producer = Producer(
-            {"bootstrap.servers": address, "transactional.id": f"{prefix}feed", "compression.type": "lz4", "log_level": 3}
+            {
+                "bootstrap.servers": address,
+                "transactional.id": f"{prefix}feed",
+                "compression.type": "lz4",
+                "message.max.bytes": 3_000_000,
+                "log_level": 3,
+            }
         )
         self._producer.init_transactions(30)
 

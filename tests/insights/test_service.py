@@ -1,5 +1,6 @@
 from __future__ import annotations
 
+import os
 import time
 from collections.abc import Iterator
 from contextlib import closing
@@ -80,6 +81,18 @@ def test_a_poison_record_is_set_aside_whole_and_the_rest_goes_on(address: str, t
     headers = {pair[0]: pair[1] for pair in dead.headers() or []}
     assert (headers["cs-reason"], headers["cs-service"], headers["cs-topic"]) == (b"bad_header", b"insights", b"signals")
     assert (headers["cs-partition"], headers["cs-offset"]) == (b"0", b"0")
+
+
+def test_a_poison_record_above_a_megabyte_is_set_aside_and_the_rest_goes_on(kafka: RealKafka, topic_prefix: str) -> None:
+    address, poison = kafka.address, os.urandom(1_200_000)
+    kafka.create_topics(topics(topic_prefix), {"max.message.bytes": "3000000"})
+    Feed(address, topic_prefix).write(("signals", poison), *story(now(), customers=2))
+
+    with insights(address, topic_prefix) as running:
+        running.wait(lambda report: counted(report) == (2, 2, 2))
+        (dead,) = dead_letters(address, f"{topic_prefix}signals.dlq", 1)
+
+    assert dead.value() == poison
 
 
 def test_topics_of_another_size_stop_it_with_a_clear_line(kafka: RealKafka, topic_prefix: str, capfd: pytest.CaptureFixture[str]) -> None:

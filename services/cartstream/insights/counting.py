@@ -2,7 +2,7 @@
 
 from __future__ import annotations
 
-from collections.abc import Sequence
+from collections.abc import Mapping, Sequence
 from pathlib import Path
 from typing import Any
 
@@ -20,6 +20,7 @@ from cartstream.insights.report import DEFAULT_HOURS, Report, as_json, figures, 
 from cartstream.insights.settings import SOURCES, TABLE, InsightsSettings
 from cartstream.insights.tally import HOUR_S, Tally, counts, measure_of
 from cartstream.runtime.clock import Clock
+from cartstream.runtime.kafka import LARGEST_RECORD
 from cartstream.runtime.log import logger
 from cartstream.runtime.metrics import StageMetrics
 
@@ -135,8 +136,10 @@ class Counting:
             "cs-offset": str(message.offset),
             "cs-timestamp": str(int(message.timestamp * SECOND)),
         }
+        came = message.headers or []
+        kept = list(came.items() if isinstance(came, Mapping) else came)
         sent = await self._dead[message.topic].send(
-            key=message.key, value=value, headers={header: text.encode() for header, text in headers.items()}
+            key=message.key, value=value, headers=[*kept, *((header, text.encode()) for header, text in headers.items())]
         )
         await sent
         self._common.dlq(SERVICE, refused.reason).inc()
@@ -180,6 +183,7 @@ def _conf(settings: InsightsSettings, folder: Path) -> dict[str, Any]:
         "topic_disable_leader": True,
         "stream_wait_empty": False,
         "producer_linger": 0.005,
+        "producer_max_request_size": LARGEST_RECORD,
         "web_bind": settings.insights_host,
         "web_host": settings.insights_host,
         "web_port": settings.insights_port,
