@@ -333,8 +333,12 @@ class StageLoop:
 
     def _finish_quietly(self, round: Round) -> None:
         """Inside a callback of the consumer. What the group leaves with us is assigned to nobody anew: it is taken again afterwards."""
+        if round.failure is not None:
+            self._progress.commit_failed()
         for number, owned in round.owned.items():
             if self._owned.get(number) is not owned:
+                if number in round.fenced:
+                    self._refused(number, round.fenced[number])
                 continue
             if number in round.fenced:
                 self._throw_out(number, round.fenced[number])
@@ -350,10 +354,13 @@ class StageLoop:
         self._take_again()
 
     def _throw_out(self, number: int, error: Fenced) -> None:
-        self._progress.fenced()
-        logger().warning("fenced", partition=number, why=str(error))
+        self._refused(number, error)
         del self._owned[number]
         self._cast_out.add(number)
+
+    def _refused(self, number: int, error: Fenced) -> None:
+        self._progress.fenced()
+        logger().warning("fenced", partition=number, why=str(error))
 
     def _take_again(self) -> None:
         """What was fenced and not given away since. Outside of callbacks only."""
