@@ -19,7 +19,6 @@ from confluent_kafka.admin import AdminClient
 from confluent_kafka.admin._listoffsets import OffsetSpec
 
 from cartstream.demo.truth import Message
-from cartstream.embedded.child import free_port
 from cartstream.events import topics
 from cartstream.events.times import MINUTE
 from cartstream.runtime.kafka import ensure_topics
@@ -219,7 +218,6 @@ class Course:
             "CARTSTREAM_PARTITIONS": str(PARTITIONS),
             "CARTSTREAM_CLOCK": f"scaled:{NOW}:{time.time()!r}:1",
             "CARTSTREAM_JOURNEYS": str(_write_journeys(self.out / "journeys.yaml")),
-            "CARTSTREAM_INSIGHTS_PORT": str(free_port()),
             **around.env,
             **self.plan.env,
         }

@@ -51,7 +51,8 @@ class Fleet:
         if name in self._members and self.alive(name):
             raise RuntimeError(f"{name} runs already as process {self.pid(name)}")
         port = self._free_port()
-        given = {**self._env, "CARTSTREAM_METRICS_PORT": str(port), **({"CARTSTREAM_INSTANCE_ID": name} if self.static else {})}
+        ports = {"CARTSTREAM_METRICS_PORT": str(port), "CARTSTREAM_INSIGHTS_PORT": str(self._free_port())}
+        given = {**self._env, **ports, **({"CARTSTREAM_INSTANCE_ID": name} if self.static else {})}
         words = list(arguments or ("run", name.partition("-")[0]))
         point = (crash_at, signal.SIGKILL) if crash_at else (freeze_at, signal.SIGSTOP) if freeze_at else None
         process = self._nursery.start(words, {**given, **(env or {})}, str(self._out / f"{name}.log"), point)

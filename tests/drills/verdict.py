@@ -78,9 +78,13 @@ def _compare_bytes(topic: str, reference: Result, disturbed: Result, verdict: Ve
         Counter((seen.key, seen.value) for seen in result.records[topic] if seen.value[:1] == b"{") for result in (reference, disturbed)
     )
     for (key, _), count in (before - after).items():
-        verdict.note("lost", f"{topic} {(key or b'').decode()}", count)
+        verdict.note("lost", f"{topic} {_shown(key)}", count)
     for (key, value), count in (after - before).items():
-        verdict.note("duplicated" if (key, value) in before else "unexpected", f"{topic} {(key or b'').decode()}", count)
+        verdict.note("duplicated" if (key, value) in before else "unexpected", f"{topic} {_shown(key)}", count)
+
+
+def _shown(key: bytes | None) -> str:
+    return (key or b"").decode(errors="backslashreplace")
 
 
 def _compare_dead_letters(topic: str, reference: Result, disturbed: Result, verdict: Verdict) -> None:
@@ -194,7 +198,7 @@ class _Messages:
 def _users(result: Result) -> dict[str, str]:
     """By customer, who it is: as the events say that identity gave to the customer."""
     events = ((seen.key or b"", seen.value) for seen in result.records[topics.IDENTIFIED] if seen.value[:1] == b"{")
-    return {key.decode(): user for key, value in events if isinstance(user := orjson.loads(value).get("userId"), str)}
+    return {_shown(key): user for key, value in events if isinstance(user := orjson.loads(value).get("userId"), str)}
 
 
 def _judge_purchases(result: Result, commands: Mapping[str, Command], truth: Truth, verdict: Verdict) -> None:

@@ -10,6 +10,7 @@ from dataclasses import dataclass
 
 from confluent_kafka import OFFSET_BEGINNING, Consumer, KafkaError, TopicPartition
 
+from cartstream.errors import Refused
 from cartstream.events import avro, topics
 from cartstream.events.records import Watermark
 
@@ -122,14 +123,21 @@ class Watch(threading.Thread):
         self._hear((name, number), now)
         offset, value = message.offset(), message.value() or b""  # type: ignore[attr-defined]
         self.ends[name, number] = offset + 1
-        if value[:5] == self._marks:
-            mark = avro.codec().decode(value)
-            told = self.told[name]
-            told[mark.source] = max(mark.at, told.get(mark.source, mark.at))
+        if value[:5] == self._marks and self._is_told(name, value):
             return
         headers = [(header, text or b"") for header, text in message.headers() or []]  # type: ignore[attr-defined]
         key, timestamp = message.key(), message.timestamp()[1]  # type: ignore[attr-defined]
         self.records[name].append(Seen(number, offset, timestamp, key, value, headers))
+
+    def _is_told(self, name: str, value: bytes) -> bool:
+        """Whether it is a watermark in good order. One that is broken is a record like any other."""
+        try:
+            mark = avro.codec().decode(value)
+        except Refused:
+            return False
+        told = self.told[name]
+        told[mark.source] = max(mark.at, told.get(mark.source, mark.at))
+        return True
 
     def _hear(self, place: Place, now: float) -> None:
         if self._since is not None and place in self._heard:

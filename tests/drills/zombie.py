@@ -13,6 +13,8 @@ from tests.drills.traffic import PARTITIONS
 
 _STAGE_POINTS = ("redis-write-before", "redis-write-after", "send-offsets-before", "commit-before")
 _SENDER_POINTS = ("intent-after", "outcome-before", "offsets-before")
+_REFUSALS = ("cartstream_fenced_total", "cartstream_commit_failures_total")
+"""By the ledger, Redis or the group; by the transaction coordinator, which ended what the zombie had begun."""
 _SENDERS = ("email", "sms", "push")
 _SLOWER = 4.0
 _SECONDS = 60.0
@@ -68,7 +70,7 @@ def _walk(course: Course, service: str, points: list[str], zombies: _Zombies) ->
         fleet.until(
             service, lambda: _owns(course, service) + _owns(course, heir) == PARTITIONS and _owns(course, service) > 0, "back", _SECONDS
         )
-        refused = int(fleet.metric(service, "cartstream_fenced_total"))
+        refused = int(sum(fleet.metric(service, metric) for metric in _REFUSALS))
         zombies.refused[f"{service} {point}"] = refused
         if not refused:
             zombies.harmless.append(f"{service} {point}")
