@@ -9,10 +9,11 @@ import pytest
 from hypothesis import given
 from hypothesis import strategies as st
 
+from cartstream.detection.state import DetectionState, decode_state, encode_state
 from cartstream.events import read_model
 from cartstream.events.read_model import Guard
 from cartstream.sessions import layouts
-from cartstream.sessions.basket import NOTHING, Basket, Line, packed
+from cartstream.sessions.basket import NOTHING, Basket, Line, pack, packed
 from cartstream.sessions.layouts import FirstState, SecondState
 from cartstream.sessions.state import CustomerState, Visit
 from tests.pipeline.shop import stages
@@ -92,6 +93,24 @@ def test_a_sessions_state_of_the_second_layout_is_read_with_the_guard_that_its_c
     assert read_model.guard_of(layouts.encode_state(state)) == guard
     assert read_model.has_guard(layouts.encode_state(state))
     assert not read_model.has_guard(msgspec.msgpack.encode(second))
+
+
+def test_a_visit_of_the_second_layout_has_its_views_at_their_times() -> None:
+    views = [("p1", 1_700_000_000_500), ("p2", 1_700_000_000_900)]
+    visit = Visit("d1", "", 1_700_000_000_400, 1_700_000_001_000, 2, views=2, viewed=b"".join(map(pack, views)))
+
+    state = layouts.decode_state(msgspec.msgpack.encode(SecondState("ann", [visit])))
+
+    assert [known.products() for known in state.visits] == [views]
+    assert state.visits[0].started_at == visit.started_at
+    assert len(state.visits[0].viewed) < len(visit.viewed)
+
+
+@examples(200)
+@given(values(DetectionState))
+def test_a_detection_state_is_read_as_it_was_stored(value: DetectionState) -> None:
+    state = msgspec.structs.replace(value, kept_cart=None, kept_open=[], relative=False)
+    assert decode_state(encode_state(state)) == state
 
 
 @pytest.mark.parametrize("name", STORED)

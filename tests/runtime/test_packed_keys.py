@@ -7,9 +7,13 @@ from hypothesis import strategies as st
 from cartstream.runtime.packed_keys import packed, unpacked
 
 _HEX = st.text("0123456789abcdefABCDEF -", min_size=24, max_size=24)
+_SHORT = st.text("0123456789abcdefABCDEF -", min_size=16, max_size=16)
 
 
-@given(st.one_of(st.text(max_size=40), _HEX.map("c_".__add__), st.uuids().map(str), st.uuids().map(lambda id: str(id).upper())))
+_UUIDS = st.uuids().map(str)
+
+
+@given(st.one_of(st.text(max_size=40), _HEX, _SHORT, _HEX.map("c_".__add__), _UUIDS, _UUIDS.map(str.upper)))
 def test_a_key_comes_back_as_it_was(key: str) -> None:
     assert unpacked(packed(key)) == key
 
@@ -23,6 +27,9 @@ def test_a_key_comes_back_as_it_was(key: str) -> None:
         ("0a1b2c3d-0000-4000-8000-00000000abcd", 17),
         ("0A1B2C3D-0000-4000-8000-00000000ABCD", 36),
         ("0a1b2c3d0000-4000-8000-0000-0000abcd", 36),
+        ("0123456789abcdef", 9),
+        ("0123456789ABCDEF", 16),
+        ("0123456789abcdeg", 16),
         ("somebody", 8),
     ],
 )

@@ -5,9 +5,11 @@ from __future__ import annotations
 from typing import TypeAlias
 
 import msgspec
+from msgspec.structs import replace
 
 from cartstream.events.records import Activity, Cart, Item, Signal, make_id
 from cartstream.events.times import EventTime
+from cartstream.runtime.packed_keys import packed, unpacked
 
 NEVER: EventTime = 2**62
 PENDING_LIMIT = 512
@@ -64,19 +66,30 @@ class Latch(msgspec.Struct, array_like=True, frozen=True):
 
 
 class KeptItem(msgspec.Struct, array_like=True):
+    """`price` is in hundredths if it is whole, else as it is."""
+
     product_id: str
     quantity: int
-    price: float | None
+    price: int | float | None
     name: str | None
 
 
 class KeptCart(msgspec.Struct, array_like=True):
-    """A cart as it is stored: half the bytes of one with the names of its fields."""
+    """A cart as it is stored: a third of the bytes of one with the names of its fields. `value` is as a price; no `version` is the
+    state's `cart_version`."""
 
-    version: EventTime
+    version: EventTime | None
     items: list[KeptItem]
-    value: float
+    value: int | float
     currency: str | None
+
+
+class KeptSession(msgspec.Struct, array_like=True):
+    """An open session as it is stored: ids in half their letters where they can be."""
+
+    device: bytes
+    session: bytes
+    started_at: EventTime
 
 
 class Parcel(msgspec.Struct, array_like=True, frozen=True):
@@ -93,7 +106,10 @@ class DetectionState(msgspec.Struct, array_like=True):
     `cart_version` is the largest seen, `cart_at` when the cart last changed, `began_at` when it ceased to be empty. `judged` is the
     last activity after which the shopper was found idle, `joined_at` when another customer's cart or state came in. `ended` are the
     sessions that ended last, as `short` has them. `parcels` wait for the watermark, too, by time. A customer that was merged keeps only
-    `merged_into`. Only while it is stored is the cart in `kept_cart`.
+    `merged_into`.
+
+    Only while it is stored is the cart in `kept_cart` and `open` in `kept_open`, and if it is `relative`, `applied_at` and the cart's
+    times, where they are not after `last_activity`, are the (negative) distance to 1 ms after it.
     """
 
     customer_id: str
@@ -117,6 +133,8 @@ class DetectionState(msgspec.Struct, array_like=True):
     joined_at: EventTime = 0
     kept_cart: KeptCart | None = None
     parcels: list[Parcel] = []
+    kept_open: list[KeptSession] = []
+    relative: bool = False
 
 
 OrderKey: TypeAlias = tuple[EventTime, int, EventTime, str]
@@ -154,24 +172,90 @@ _decode = msgspec.msgpack.Decoder(DetectionState).decode
 
 
 def encode_state(state: DetectionState) -> bytes:
-    cart = state.cart
-    if cart is None:
-        return _encode(state)
-    items = [KeptItem(item.product_id, item.quantity, item.price, item.name) for item in cart.items]
-    kept = KeptCart(cart.version, items, cart.value, cart.currency)
-    return _encode(msgspec.structs.replace(state, cart=None, kept_cart=kept))
+    cart, opened = state.cart, state.open
+    kept = replace(
+        state,
+        cart=None,
+        kept_cart=None if cart is None else _kept_cart(cart, state.cart_version),
+        open={},
+        kept_open=[KeptSession(packed(device_id), packed(known.session_id), known.started_at) for device_id, known in opened.items()],
+    )
+    _make_relative(kept)
+    return _encode(kept)
 
 
 def decode_state(raw: bytes) -> DetectionState:
-    """Also what was stored before `kept_cart` and `short` were."""
+    """Also what was stored before `kept_cart`, `short` and `relative` were."""
     state = _decode(raw)
-    kept = state.kept_cart
-    if kept is not None:
-        items = [Item(item.product_id, item.quantity, item.price, item.name) for item in kept.items]
-        state.cart, state.kept_cart = Cart(kept.version, items, kept.value, kept.currency), None
-    if any(len(id) > SHORT_ID for id in _ids(state)):
+    if state.relative:
+        _make_absolute(state)
+    if state.kept_open:
+        state.open = {unpacked(kept.device): OpenSession(unpacked(kept.session), kept.started_at) for kept in state.kept_open}
+        state.kept_open = []
+    elif (state.open or state.ended or state.latches) and any(len(id) > SHORT_ID for id in _ids(state)):
         _shorten(state)
+    if state.kept_cart is not None:
+        state.cart, state.kept_cart = _cart(state.kept_cart, state.cart_version), None
     return state
+
+
+def _make_relative(state: DetectionState) -> None:
+    """One that is stored: by arithmetic in place, since this is half of what encoding costs."""
+    base, applied_at, version, cart_at, began_at = (
+        state.last_activity,
+        state.applied_at,
+        state.cart_version,
+        state.cart_at,
+        state.began_at,
+    )
+    if base < 0 or applied_at < 0 or version < 0 or cart_at < 0 or began_at < 0:
+        return
+    after = base + 1
+    if 0 < applied_at <= base:
+        state.applied_at = applied_at - after
+    if 0 < version <= base:
+        state.cart_version = version - after
+    if 0 < cart_at <= base:
+        state.cart_at = cart_at - after
+    if 0 < began_at <= base:
+        state.began_at = began_at - after
+    state.relative = True
+
+
+def _make_absolute(state: DetectionState) -> None:
+    after = state.last_activity + 1
+    if state.applied_at < 0:
+        state.applied_at += after
+    if state.cart_version < 0:
+        state.cart_version += after
+    if state.cart_at < 0:
+        state.cart_at += after
+    if state.began_at < 0:
+        state.began_at += after
+    state.relative = False
+
+
+def _kept_cart(cart: Cart, version: EventTime) -> KeptCart:
+    items = [KeptItem(item.product_id, item.quantity, _whole(item.price), item.name) for item in cart.items]
+    value = _whole(cart.value)
+    return KeptCart(None if cart.version == version else cart.version, items, 0 if value is None else value, cart.currency)
+
+
+def _cart(kept: KeptCart, version: EventTime) -> Cart:
+    items = [
+        Item(item.product_id, item.quantity, price / 100 if (price := item.price).__class__ is int else price, item.name)
+        for item in kept.items
+    ]
+    value = kept.value / 100 if kept.value.__class__ is int else kept.value
+    return Cart(version if kept.version is None else kept.version, items, value, kept.currency)
+
+
+def _whole(amount: float | None) -> int | float | None:
+    """In hundredths, if that is exactly the amount."""
+    if amount is None or not -1e12 < amount < 1e12:
+        return amount
+    hundredths = int(amount * 100 + 0.5)
+    return hundredths if hundredths / 100 == amount else amount
 
 
 def _ids(state: DetectionState) -> list[str]:

@@ -1,12 +1,12 @@
-"""Keys of states as Redis keeps them: a customer's id, or a UUID, in half its letters."""
+"""Ids as Redis keeps them: a customer's, a UUID, and 16 letters of hexadecimal in half their letters."""
 
 from __future__ import annotations
 
 from binascii import unhexlify
 
 CUSTOMER = "c_"
-_CUSTOMER_LETTERS, _UUID_LETTERS = 26, 36
-_CUSTOMER_MARK, _UUID_MARK = b"\xff", b"\xfe"  # no text in UTF-8 begins so
+_CUSTOMER_LETTERS, _UUID_LETTERS, _SHORT_LETTERS = 26, 36, 16
+_CUSTOMER_MARK, _UUID_MARK, _SHORT_MARK = b"\xff", b"\xfe", b"\xfd"  # no text in UTF-8 begins so
 
 
 def packed(key: str) -> bytes:
@@ -17,9 +17,10 @@ def packed(key: str) -> bytes:
             if key[:2] == CUSTOMER and key.islower():
                 return _CUSTOMER_MARK + unhexlify(key[2:])
         elif length == _UUID_LETTERS:
-            raw = unhexlify(key.replace("-", ""))
-            if _uuid(raw) == key:
-                return _UUID_MARK + raw
+            if key[8] == key[13] == key[18] == key[23] == "-" and key.islower():
+                return _UUID_MARK + unhexlify(key.replace("-", "", 4))
+        elif length == _SHORT_LETTERS and key.islower():
+            return _SHORT_MARK + unhexlify(key)
     except ValueError:
         pass  # another kind of key, that looks like one of these
     return key.encode()
@@ -29,7 +30,9 @@ def unpacked(raw: bytes) -> str:
     mark = raw[:1]
     if mark == _CUSTOMER_MARK:
         return CUSTOMER + raw[1:].hex()
-    return _uuid(raw[1:]) if mark == _UUID_MARK else raw.decode()
+    if mark == _UUID_MARK:
+        return _uuid(raw[1:])
+    return raw[1:].hex() if mark == _SHORT_MARK else raw.decode()
 
 
 def _uuid(raw: bytes) -> str:

@@ -42,7 +42,7 @@ class FirstState(msgspec.Struct, array_like=True):
 
 
 class SecondState(msgspec.Struct, array_like=True, tag=2):
-    """The guard had a key of its own."""
+    """The guard had a key of its own, and views their times, not those since the visit began."""
 
     customer_id: str
     visits: list[Visit] = []
@@ -70,7 +70,7 @@ def decode_state(raw: bytes) -> CustomerState:
 def _guarded(second: SecondState) -> CustomerState:
     state = CustomerState(
         second.customer_id,
-        visits=second.visits,
+        visits=[_with_views_since(visit) for visit in second.visits],
         last_activity=second.last_activity,
         browsed=second.browsed,
         merged_into=second.merged_into,
@@ -79,6 +79,17 @@ def _guarded(second: SecondState) -> CustomerState:
         waiting=second.waiting,
     )
     return _with_guard(state)
+
+
+def _with_views_since(visit: Visit) -> Visit:
+    if not visit.views:
+        return visit
+    started_at = visit.started_at
+    visit.started_at = 0
+    views = visit.seen()
+    visit.started_at = started_at
+    visit.keep(views)
+    return visit
 
 
 def _with_guard(state: CustomerState) -> CustomerState:

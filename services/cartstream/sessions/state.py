@@ -28,8 +28,8 @@ _unpack_waiting = msgspec.msgpack.Decoder(Waiting).decode
 class Visit(msgspec.Struct, array_like=True, gc=False):
     """A session that event time has not closed yet. A device may have two, when events of a later one came early.
 
-    `session_id` is empty as long as device and start give it: see `id`. `viewed` are so many `views`, each (product, time) packed by
-    itself.
+    `session_id` is empty as long as device and start give it: see `id`. `viewed` are so many `views`, each packed by itself: the product,
+    and how long after the start.
     """
 
     device_id: str
@@ -49,13 +49,15 @@ class Visit(msgspec.Struct, array_like=True, gc=False):
     def begin_at(self, at: EventTime, watermark: EventTime) -> None:
         """An earlier start. The id then does not depend on who came first; but a late event changes no id that was acted upon."""
         self.session_id = "" if at > watermark else self.id
+        views = self.seen() if self.views else []
         self.started_at = at
+        self.keep(views)
 
     def view(self, product_id: str, at: EventTime) -> None:
-        self.viewed += pack((product_id, at))
+        self.viewed += pack((product_id, at - self.started_at))
         self.views += 1
         if self.views > VIEWS_LIMIT:
-            self._keep_newest()
+            self.keep(self.products())
 
     def absorb(self, other: Visit) -> None:
         """Two sessions are one after all."""
@@ -63,16 +65,14 @@ class Visit(msgspec.Struct, array_like=True, gc=False):
         self.events += other.events
         self.orders += other.orders
         self.page_views += other.page_views
-        self.viewed += other.viewed
-        self.views += other.views
+        self.keep([*self.seen(), *other.seen()])
         if self.views > VIEWS_LIMIT:
-            self._keep_newest()
+            self.keep(self.products())
 
     def products(self) -> list[tuple[str, EventTime]]:
         """The last that were looked at and when, newest last; whatever order the views came in."""
-        array_header = b"\xdd" + self.views.to_bytes(4, "big")
         newest: dict[str, EventTime] = {}
-        for product_id, at in _unpack_views(array_header + self.viewed):
+        for product_id, at in self.seen():
             newest[product_id] = max(at, newest.get(product_id, at))
         return sorted(newest.items(), key=lambda view: (view[1], view[0]))[-VIEWED_LIMIT:]
 
@@ -80,9 +80,14 @@ class Visit(msgspec.Struct, array_like=True, gc=False):
         products = [product_id for product_id, _ in self.products()] if self.views else []
         return Session(self.id, self.device_id, self.started_at, self.last_at, self.events, self.orders, self.page_views, products)
 
-    def _keep_newest(self) -> None:
-        kept = self.products()
-        self.views, self.viewed = len(kept), b"".join(map(pack, kept))
+    def seen(self) -> list[tuple[str, EventTime]]:
+        """Products and when, in the order they came."""
+        array_header, start = b"\xdd" + self.views.to_bytes(4, "big"), self.started_at
+        return [(product_id, start + after) for product_id, after in _unpack_views(array_header + self.viewed)]
+
+    def keep(self, views: list[tuple[str, EventTime]]) -> None:
+        start = self.started_at
+        self.views, self.viewed = len(views), b"".join([pack((product_id, at - start)) for product_id, at in views])
 
 
 class CustomerState(msgspec.Struct, array_like=True, tag=LAYOUT, gc=False):
