@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import json
+from dataclasses import dataclass
 from typing import Any
 
 import orjson
@@ -150,6 +151,15 @@ def test_any_event_is_used_or_refused_and_what_is_used_has_no_address(fields: di
     assert forwarded is None or (b"ann@" not in forwarded and b"ann\\u0040" not in forwarded)
 
 
+@dataclass
+class Batch:
+    looked_at: list[Any]
+    states: dict[str, Any]
+
+    def state_of(self, key: str) -> Any:
+        return self.states.get(key)
+
+
 def _json(value: Any) -> bytes:
     return json.dumps(value, ensure_ascii=False).encode(errors="surrogatepass")
 
@@ -162,7 +172,7 @@ def _decode(raw: bytes) -> bytes | None:
     except Refused:
         return None
     stage.key_of(event)
-    stage.prepare([event], {event.device_id: None}.__getitem__)
+    stage.prepare([Batch([event], {})])
     step = stage.step(None, event, 0)
     assert isinstance(step, Step)
     stage.encode_state(step.state)

@@ -103,7 +103,7 @@ class Line:
     def __init__(self, store: StateStore) -> None:
         self._store = store
         self.fate = Fate.DONE
-        self.open, self.load, self.wakes = store.open, store.load, store.wakes
+        self.open, self.load, self.load_all, self.wakes = store.open, store.load, store.load_all, store.wakes
         self.commit, self.sequence = store.commit, store.sequence
 
     def commit_all(self, batches: Mapping[int, Batch]) -> dict[int, Fenced]:

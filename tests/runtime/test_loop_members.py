@@ -97,6 +97,9 @@ class Hanging:
     def load(self, partition: int, keys: Sequence[str]) -> list[bytes | None]:
         return self._store.load(partition, keys)
 
+    def load_all(self, keys: Mapping[int, Sequence[str]]) -> dict[int, list[bytes | None]]:
+        return self._store.load_all(keys)
+
     def wakes(self, partition: int, after: int) -> tuple[dict[str, int], int | None]:
         return self._store.wakes(partition, after)
 

@@ -2,9 +2,13 @@
 
 from __future__ import annotations
 
+from pathlib import Path
+
 import msgspec
 from confluent_kafka import Consumer, TopicPartition
+from redis import Redis
 
+from cartstream.embedded.redis import EmbeddedRedis
 from cartstream.events import topics
 from cartstream.events.read_model import Guard
 from cartstream.runtime.store import Checkpoint
@@ -43,22 +47,27 @@ async def test_a_customer_whom_redis_has_forgotten_is_waited_for(stage: Stage, k
     assert (delivery.status, delivery.reason) == ("accepted", None)
 
 
-async def test_a_redis_that_goes_back_while_a_sender_runs_is_noticed(stage: Stage, kafka: RealKafka) -> None:
-    stage.create_topics("sms")
-    commit(kafka, stage, "sessions", topics.IDENTIFIED, 10)
-    store(stage, "sessions", 10)
-    stage.customer(guard=Guard(0, 7, False))
-
-    async with stage.sending("sms"):
-        stage.order(command("sms", 1))
-        await stage.deliveries(1)
-        store(stage, "sessions", 8)
-        stage.redis.client_kill_filter(_type="normal", skipme=True)
-        stage.order(command("sms", 2))
-        await until(lambda: "sessions has done 10" in (stage.health.readiness() or ""), "the reason")
-        stage.guard(Guard(order_mark=99, cart_version=7, cart_empty=True))
+async def test_a_redis_that_goes_back_while_a_sender_runs_is_noticed(
+    kafka: RealKafka, topic_prefix: str, fakes: Fakes, tmp_path: Path
+) -> None:
+    with EmbeddedRedis(directory=tmp_path, append_only=True) as before:
+        stage = Stage(kafka, before.url, Redis.from_url(before.url), topic_prefix, fakes)
+        stage.create_topics("sms")
+        commit(kafka, stage, "sessions", topics.IDENTIFIED, 10)
         store(stage, "sessions", 10)
-        deliveries = await stage.deliveries(2)
+        stage.customer(guard=Guard(0, 7, False))
+        async with stage.sending("sms"):
+            stage.order(command("sms", 1))
+            await stage.deliveries(1)
+            store(stage, "sessions", 8)
+            port = before.port
+            before.stop()
+            with EmbeddedRedis(directory=tmp_path, append_only=True, port=port):
+                stage.order(command("sms", 2))
+                await until(lambda: "sessions has done 10" in (stage.health.readiness() or ""), "the reason")
+                stage.guard(Guard(order_mark=99, cart_version=7, cart_empty=True))
+                store(stage, "sessions", 10)
+                deliveries = await stage.deliveries(2)
 
     assert [(delivery.status, delivery.reason) for delivery in deliveries] == [("accepted", None), ("suppressed", "purchased")]
 

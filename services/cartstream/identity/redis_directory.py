@@ -11,7 +11,7 @@
 from __future__ import annotations
 
 import time
-from collections.abc import Sequence
+from collections.abc import Callable, Iterable, Sequence
 from typing import Any
 
 import msgspec
@@ -22,6 +22,7 @@ from cartstream.events import read_model
 from cartstream.events.records import Identifier
 from cartstream.identity.directory import Seal
 from cartstream.identity.graph import Linked, LinkRequest, Node, View, identifier_name, link
+from cartstream.runtime.redis_ask import ask
 from cartstream.runtime.redis_errors import told
 
 CHUNK = 200
@@ -57,7 +58,7 @@ class RedisDirectory:
         if not customer_ids:
             return {}
         try:
-            view = View(self._nodes(self._redis, set(customer_ids), watch=False), {})
+            view = View(self._nodes(set(customer_ids), {}, self._redis.mget), {})
         except redis.RedisError as error:
             raise _unavailable(error) from error
         found = {customer_id: view.root(customer_id) for customer_id in customer_ids}
@@ -103,32 +104,38 @@ class RedisDirectory:
         raise Unavailable(f"the identity directory changed under {_TRIES} tries: too many processes link the same customers at once")
 
     def _watch(self, pipe: Any, requests: Sequence[LinkRequest]) -> View:
-        names = {
-            identifier_name(identifier)
-            for request in requests
-            for identifier in (*request.identifiers, Identifier("device", request.device_id))
-        }
-        ordered = sorted(names)
-        keys = [f"{self._root}id:{name}" for name in ordered]
-        pipe.watch(*keys)
-        owners = {name: owner.decode() for name, owner in zip(ordered, pipe.mget(keys), strict=True) if owner}
-        wanted = {*owners.values(), *(request.device_customer for request in requests)}
-        return View(self._nodes(pipe, wanted, watch=True), owners)
+        """What these requests may touch, watched. Two round trips; one when the identifiers are all new; one more for each merge passed."""
+        names = sorted(
+            {
+                identifier_name(identifier)
+                for request in requests
+                for identifier in (*request.identifiers, Identifier("device", request.device_id))
+            }
+        )
+        customers = sorted({request.device_customer for request in requests})
+        ids, nodes = [f"{self._root}id:{name}" for name in names], self._node_keys(customers)
+        _, owners, found = ask(pipe, ("WATCH", *ids, *nodes), ("MGET", *ids), ("MGET", *nodes))
+        owned = {name: owner.decode() for name, owner in zip(names, owners, strict=True) if owner}
+        known = dict(zip(customers, found, strict=True))
+        return View(self._nodes(set(owned.values()), known, lambda keys: ask(pipe, ("WATCH", *keys), ("MGET", *keys))[1]), owned)
 
-    def _nodes(self, client: Any, wanted: set[str], *, watch: bool) -> dict[str, Node]:
-        """The nodes of these customers and of whom they were merged into."""
+    def _nodes(self, wanted: set[str], known: dict[str, Any], read: Callable[[list[str]], Any]) -> dict[str, Node]:
+        """The nodes of these customers, of those whose answer is `known`, and of whom they were merged into."""
+        answers = dict(known)
         nodes: dict[str, Node] = {}
         for _ in range(HOPS):
-            missing = sorted(wanted - nodes.keys())
-            if not missing:
-                break
-            keys = [f"{self._root}node:{customer_id}" for customer_id in missing]
-            if watch:
-                client.watch(*keys)
-            found = {customer_id: _decode(raw) for customer_id, raw in zip(missing, client.mget(keys), strict=True) if raw}
+            missing = sorted(wanted - answers.keys())
+            if missing:
+                answers |= zip(missing, read(self._node_keys(missing)), strict=True)
+            found = {customer_id: _decode(raw) for customer_id, raw in answers.items() if raw and customer_id not in nodes}
             nodes |= found
             wanted = {node.merged_into for node in found.values() if node.merged_into}
+            if wanted <= answers.keys():
+                break
         return nodes
+
+    def _node_keys(self, customer_ids: Iterable[str]) -> list[str]:
+        return [f"{self._root}node:{customer_id}" for customer_id in customer_ids]
 
     def _write(self, pipe: Any, view: View) -> None:
         for name in sorted(view.dirty_owners):

@@ -23,10 +23,12 @@ from cartstream.identity.settings import IdentitySettings
 from cartstream.identity.state import DeviceState, anonymous_customer
 from cartstream.identity.step import IdentityEvent, step
 from cartstream.runtime.clock import Clock
+from cartstream.runtime.partition import Looked
 from cartstream.runtime.stage import Output, Record, Step
 from cartstream.runtime.vault import AddressHash
 
 _GOOD_IDS_KEPT = 500_000
+_CUSTOMERS_KEPT = 200_000
 _ANONYMOUS = clicks.TYPES - {"alias"}
 
 
@@ -98,6 +100,8 @@ class IdentityStage:
         self._survivors: dict[str, str] = {}
         self._good: set[str] = set()
         self._loaded: list[DeviceState] = []
+        self._sound: set[str] = set()
+        """Customers asked about once: whatever happens to them later is in the news."""
         self._believable = (0, 0) if clock is not None else (clicks.EARLIEST, clicks.LATEST)
         # Called for every record: C code, not methods.
         self.key_of: Callable[[IdentityEvent], str] = attrgetter("device_id")
@@ -170,28 +174,39 @@ class IdentityStage:
             raise Refused("too_large", f"{len(raw)} bytes with hashes in place of addresses, at most {MAX_BYTES}")
         return raw, envelope, found
 
-    def prepare(self, events: Sequence[IdentityEvent], state_of: Callable[[str], DeviceState | None]) -> None:
+    def prepare(self, batches: Sequence[Looked]) -> None:
         """Ask the directory about events that bring something new, and hear of merges made elsewhere."""
         self._hear(self._directory.news())
         if self._loaded:
-            owners = sorted({owner for state in self._loaded for owner in (state.customer_id, *state.links.values())})
+            owners = {owner for state in self._loaded for owner in (state.customer_id, *state.links.values())} - self._sound
             self._loaded = []
-            self._hear(self._directory.roots(owners))
-        new = [event for event in events if event.identifiers and self._is_new(event, state_of(event.device_id))]
-        if not new:
-            return
-        unseen = {event.device_id for event in new if state_of(event.device_id) is None}
+            if owners:
+                self._hear(self._directory.roots(sorted(owners)))
+                if len(self._sound) > _CUSTOMERS_KEPT:
+                    self._sound.clear()
+                self._sound |= owners
+        asked = [found for batch in batches for found in self._questions(batch)]
+        if asked:
+            for (event, _), linked in zip(asked, self._directory.link([request for _, request in asked]), strict=True):
+                event.linked = linked
+
+    def _questions(self, batch: Looked) -> list[tuple[IdentityEvent, LinkRequest]]:
+        """The events of a batch that bring something new."""
+        events: list[IdentityEvent] = [event for event in batch.looked_at if event.identifiers]
+        if not events:
+            return []
+        states: dict[str, DeviceState | None] = {device: batch.state_of(device) for device in {event.device_id for event in events}}
+        new = [event for event in events if self._is_new(event, states[event.device_id])]
         first_seen: dict[str, EventTime] = {}
-        for event in events if unseen else ():
-            if event.device_id in unseen:
+        if any(states[event.device_id] is None for event in new):
+            for event in batch.looked_at:
                 first_seen.setdefault(event.device_id, event.at)
-        requests = [self._request(event, state_of(event.device_id), first_seen.get(event.device_id, event.at)) for event in new]
-        for event, linked in zip(new, self._directory.link(requests), strict=True):
-            event.linked = linked
+        return [(event, self._request(event, states[event.device_id], first_seen.get(event.device_id, event.at))) for event in new]
 
     def forget(self) -> None:
         self._survivors.clear()
         self._loaded.clear()
+        self._sound.clear()
         self._directory.forget()
 
     def step(self, state: DeviceState | None, event: IdentityEvent, watermark: EventTime) -> Step[DeviceState] | Output:

@@ -7,6 +7,7 @@ from __future__ import annotations
 
 import threading
 import time
+from dataclasses import dataclass
 from functools import partial
 from typing import Any
 
@@ -18,7 +19,7 @@ from cartstream.runtime.commitment import NOTHING, Commitment, Owned, Round
 from cartstream.runtime.health import Health
 from cartstream.runtime.kafka import consumer_config, generation_of, partition_count
 from cartstream.runtime.log import logger
-from cartstream.runtime.partition import Layout, RecordTooLarge, StepFailed
+from cartstream.runtime.partition import Draft, Layout, RecordTooLarge, StepFailed, complete
 from cartstream.runtime.patience import Patience, backoff
 from cartstream.runtime.progress import Progress
 from cartstream.runtime.publisher import Publisher
@@ -33,6 +34,18 @@ from cartstream.runtime.watermarks import RecordWatermark
 ASLEEP_S = 1.0
 LIGHT_S = 1.0
 """How long a partition's progress may stay unwritten while nothing but time passes."""
+
+
+@dataclass(slots=True)
+class Turn:
+    """What one partition does in a round. `again`: Kafka has the outputs of some of it already."""
+
+    number: int
+    owned: Owned
+    records: list[Record]
+    announce: bool
+    may_be_light: bool
+    again: bool
 
 
 class StageLoop:
@@ -62,6 +75,7 @@ class StageLoop:
         member = settings.instance_id or progress.instance
         self._publisher = Publisher(settings.brokers, settings.prefix, f"{group}.{member}", settings.transaction_timeout_ms / 1000)
         self._patience = Patience(health, progress, stop)
+        self._store = store
         self._commitment = Commitment(store, self._publisher, self._topic, self._patience)
         source = SourceReader(settings.brokers, self._topic)
         self._takeover = Takeover(stage, self._topic, store, self._consumer, source, self._patience, progress)
@@ -102,9 +116,9 @@ class StageLoop:
         if not self._commitment.busy:
             self._commit({})  # what a former owner left
             self._settle({})
+        owners = dict(self._owned)
         batches = self._process(records)
         stepped = time.perf_counter()
-        owners = {number: self._owned[number] for number in batches}
         self._settle(batches, stepped - polled)
         settled = time.perf_counter()
         if not self._stop.is_set():
@@ -181,43 +195,87 @@ class StageLoop:
         return False
 
     def _process(self, records: dict[int, list[Record]]) -> dict[int, Batch]:
-        batches = {}
+        """What each partition makes of its records. The states of all are read, and looked up, together: few round trips a round."""
         now = time.monotonic()
-        for number, owned in list(self._owned.items()):
-            if number in self._halted:
-                continue
-            mine, again = owned.next_of(records.get(number, [])), owned.repeating
-            by_clock = self._let_time_pass(owned, self._polled_at)
-            # The clock has news in every round. News that came from upstream must not wait: they would at every service of the chain.
-            interval = self._settings.idle_ms if by_clock else self._settings.announce_ms
-            announce = now - owned.announced_at >= interval / 1000 and not again
-            overdue = now - owned.written_at >= LIGHT_S
-            if not mine and not (announce and owned.partition.has_news) and not (overdue and owned.unwritten):
-                continue
-            batch = self._batch_or_halt(number, mine, announce, may_be_light=not (overdue or again))
+        turns = [turn for number in self._owned if (turn := self._turn(number, records.get(number, []), now)) is not None]
+        drafts = self._patience.insist(lambda: self._drafts(turns), self._forget) or {}
+        batches: dict[int, Batch] = {}
+        for turn in turns:
+            batch = self._batch_or_halt(turn, drafts.get(turn.number))
             if batch is not None:
-                owned.unwritten = batch.light
-                if not batch.light:
-                    owned.written_at = now
-                if again and mine[-1].offset < owned.published:
-                    batch.outbox, batch.published = [], True
-                batches[number] = batch
-                if announce:
-                    owned.announced_at = now
+                _note(turn, batch, now)
+                batches[turn.number] = batch
         return batches
 
-    def _batch_or_halt(self, number: int, records: list[Record], announce: bool, may_be_light: bool) -> Batch | None:
+    def _turn(self, number: int, records: list[Record], now: float) -> Turn | None:
+        """None for a partition that has nothing to do."""
+        owned = self._owned[number]
+        if number in self._halted:
+            return None
+        mine, again = owned.next_of(records), owned.repeating
+        by_clock = self._let_time_pass(owned, self._polled_at)
+        # The clock has news in every round. News that came from upstream must not wait: they would at every service of the chain.
+        interval = self._settings.idle_ms if by_clock else self._settings.announce_ms
+        announce = now - owned.announced_at >= interval / 1000 and not again
+        overdue = now - owned.written_at >= LIGHT_S
+        if not mine and not (announce and owned.partition.has_news) and not (overdue and owned.unwritten):
+            return None
+        return Turn(number, owned, mine, announce, may_be_light=not (overdue or again), again=again)
+
+    def _drafts(self, turns: list[Turn]) -> dict[int, Draft[Any]]:
+        """Complete, for each partition whose records can all be read; the others have something to be set aside, one by one."""
+        drafts: dict[int, Draft[Any]] = {}
+        for turn in turns:
+            try:
+                drafts[turn.number] = turn.owned.partition.read(turn.records, announce=turn.announce, may_be_light=turn.may_be_light)
+            except (StepFailed, PartitionHalted):
+                continue
+        if drafts:
+            complete(list(drafts.values()), self._store, self._stage)
+        return drafts
+
+    def _batch_or_halt(self, turn: Turn, draft: Draft[Any] | None) -> Batch | None:
         """None when there is none: the service is stopping, or the partition stops. What comes before a record too large is still done."""
         try:
-            return self._batch(number, records, announce, may_be_light)
+            return self._batch(turn, draft)
         except RecordTooLarge as error:
-            self._halt(number, str(error))
-            before = [record for record in records if record.offset < error.offset]
-            return self._batch(number, before, announce, may_be_light) if before else None
+            self._halt(turn.number, str(error))
+            turn.records = [record for record in turn.records if record.offset < error.offset]
+            return self._batch(turn, None) if turn.records else None
         except PartitionHalted as error:
-            del self._owned[number]
-            self._halt(number, str(error))
+            del self._owned[turn.number]
+            self._halt(turn.number, str(error))
             return None
+
+    def _batch(self, turn: Turn, draft: Draft[Any] | None) -> Batch | None:
+        """The partition's batch, with records that the program fails on set aside; None when the service is stopping, or when settling
+        another's has taken this one away."""
+        aside: frozenset[int] = frozenset()
+        while self._owned.get(turn.number) is turn.owned:
+            try:
+                if draft is not None:
+                    return draft.partition.step(draft)
+                work = partial(
+                    turn.owned.partition.process, turn.records, announce=turn.announce, set_aside=aside, may_be_light=turn.may_be_light
+                )
+                return self._patience.insist(work, self._forget)
+            except StepFailed as failed:
+                said = {"partition": turn.number, "offset": failed.offset}
+                logger().error("a step failed: the record goes to the dead letters", **said, exc_info=failed.error)
+                draft, aside = None, aside | {failed.offset}
+                if not self._open_again(turn):
+                    return None
+        return None
+
+    def _open_again(self, turn: Turn) -> bool:
+        """Throw away what a failed step may have left half done. False when the partition is gone or the service is stopping."""
+        self._settle({}, shrink=False)
+        if self._owned.get(turn.number) is not turn.owned:
+            return False
+        partition = self._takeover.again(turn.number, turn.owned.partition.generation)
+        if partition is not None:
+            turn.owned.partition = partition
+        return partition is not None
 
     def _let_time_pass(self, owned: Owned, now: float) -> bool:
         """A clickstream partition that is caught up and has been quiet for the grace follows the clock. Whether it does."""
@@ -227,45 +285,19 @@ class StageLoop:
             return True
         return False
 
-    def _batch(self, number: int, records: list[Record], announce: bool, may_be_light: bool) -> Batch | None:
-        """The partition's batch, with records that the program fails on set aside; None when the service is stopping."""
-        aside: frozenset[int] = frozenset()
-        while True:
-            partition = self._owned[number].partition
-            try:
-                work = partial(partition.process, records, announce=announce, set_aside=aside, may_be_light=may_be_light)
-                return self._patience.insist(work, self._forget)
-            except StepFailed as failed:
-                logger().error(
-                    "a step failed: the record goes to the dead letters", partition=number, offset=failed.offset, exc_info=failed.error
-                )
-                aside |= {failed.offset}
-                if not self._open_again(number):
-                    return None
-
-    def _open_again(self, number: int) -> bool:
-        """Throw away what a failed step may have left half done. False when the partition is gone or the service is stopping."""
-        owned = self._owned[number]
-        self._settle({})
-        if self._owned.get(number) is not owned:
-            return False
-        partition = self._takeover.again(number, owned.partition.generation)
-        if partition is not None:
-            owned.partition = partition
-        return partition is not None
-
     def _commit(self, batches: dict[int, Batch]) -> None:
         self._commitment.begin(batches, self._owned, self._consumer.consumer_group_metadata())
 
-    def _settle(self, next_batches: dict[int, Batch], step_s: float = 0.0) -> None:
+    def _settle(self, next_batches: dict[int, Batch], step_s: float = 0.0, shrink: bool = True) -> None:
         """Bring the round under way to its end. Until it is in Kafka, nothing new is written.
 
-        `next_batches` are stepped and not yet written: their states must stay in the cache.
+        `next_batches` are stepped and not yet written: their states must stay in the cache. In the middle of a round nothing of it may
+        `shrink`: what is read for the steps to come must stay too.
         """
         delays = backoff()
         while (round := self._commitment.wait()) is not None:
             self._progress.committed(round, self._owned, step_s)
-            self._finish(round, next_batches)
+            self._finish(round, next_batches, shrink)
             if round.failure is None:
                 return
             self._progress.commit_failed()
@@ -284,8 +316,8 @@ class StageLoop:
                 if committed is not None and committed >= owned.pending_offset:
                     owned.pending, owned.pending_offset = [], NOTHING
 
-    def _finish(self, round: Round, next_batches: dict[int, Batch]) -> None:
-        for number in round.written:
+    def _finish(self, round: Round, next_batches: dict[int, Batch], shrink: bool) -> None:
+        for number in round.written if shrink else ():
             if self._owned.get(number) is round.owned[number]:
                 unwritten = next_batches.get(number)
                 round.owned[number].partition.done(unwritten.states if unwritten else {})
@@ -391,3 +423,14 @@ class StageLoop:
     def _show_halted(self) -> None:
         self._progress.halted(len(self._halted))
         self._health.stuck("; ".join(self._halted.values()) or None)
+
+
+def _note(turn: Turn, batch: Batch, now: float) -> None:
+    owned = turn.owned
+    owned.unwritten = batch.light
+    if not batch.light:
+        owned.written_at = now
+    if turn.again and turn.records[-1].offset < owned.published:
+        batch.outbox, batch.published = [], True
+    if turn.announce:
+        owned.announced_at = now

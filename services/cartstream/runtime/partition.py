@@ -2,14 +2,14 @@
 
 from __future__ import annotations
 
-from collections.abc import Callable, Container, Iterable, Sequence
+from collections.abc import Container, Iterable, Sequence
 from dataclasses import dataclass
 from itertools import islice
 from typing import Any, Generic, Protocol, TypeVar, cast, runtime_checkable
 
 import msgspec
 
-from cartstream.errors import CartstreamError, PartitionHalted, Refused, Unavailable
+from cartstream.errors import CartstreamError, PartitionHalted, Refused
 from cartstream.events import avro, topics
 from cartstream.events.records import Watermark
 from cartstream.events.times import EventTime
@@ -32,12 +32,22 @@ CHUNK = 50
 _AVRO = b"\0"
 
 
+class Looked(Protocol):
+    """What a stage may look at before the steps: the events of one partition's batch, and the states that they will meet."""
+
+    @property
+    def looked_at(self) -> list[Any]: ...
+
+    def state_of(self, key: str) -> Any:
+        """Of every key of the events; None for a new one. Must not be changed."""
+
+
 @runtime_checkable
 class Prepares(Protocol):
-    """A stage that looks things up before a batch's steps (identity: the directory)."""
+    """A stage that looks things up before the steps (identity: the directory)."""
 
-    def prepare(self, events: Sequence[Any], state_of: Callable[[str], Any]) -> None:
-        """`state_of` knows every key of `events`, None for new ones; its answers must not be changed. Raises Unavailable."""
+    def prepare(self, batches: Sequence[Looked]) -> None:
+        """For the batches of all partitions at once. Raises Unavailable."""
 
 
 @runtime_checkable
@@ -86,7 +96,6 @@ class Partition(Generic[S]):
         self.stage = stage
         # Asked once: isinstance against a protocol looks up every member anew.
         self._source = stage if isinstance(stage, Source) else None
-        self._prepares = stage if isinstance(stage, Prepares) else None
         self.number = number
         self._store = store
         self._layout = layout
@@ -112,22 +121,36 @@ class Partition(Generic[S]):
         self, records: Sequence[Record], *, announce: bool = True, set_aside: frozenset[int] = frozenset(), may_be_light: bool = False
     ) -> Batch:
         """The batch that these records (in offset order) make. `announce` passes the watermark on; `may_be_light` allows for a batch
-        that is not written when it changes nothing but the time. Raises StepFailed."""
+        that is not written when it changes nothing but the time. Raises StepFailed, Unavailable."""
+        draft = self.read(records, announce=announce, set_aside=set_aside, may_be_light=may_be_light)
+        complete([draft], self._store, self.stage)
+        return self.step(draft)
+
+    def read(
+        self, records: Sequence[Record], *, announce: bool = True, set_aside: frozenset[int] = frozenset(), may_be_light: bool = False
+    ) -> Draft[S]:
+        """The first half of `process`: decoded, with a place for each state. Then `complete`, then `step`; or throw it away, and begin
+        anew. Raises StepFailed, Unavailable."""
         self.tally = Tally(consumed=len(records))
         work = _Work[S](self.watermark.value)
         if self._timers.known is not None:
             self._learn_timers()
         events, marks = self._decode(records, work, set_aside)
-        entries = self._load(events, marks)
-        if self._prepares is not None:
-            known = self._cache
-            decode = self.stage.decode_state
+        entries, missing = self._places(events, marks)
+        return Draft(self, records, events, entries, missing, work, announce, may_be_light)
 
-            def state_of(key: str) -> S | None:
-                raw = known[key].raw
-                return None if raw is None else decode(raw)
+    def fill(self, draft: Draft[S], found: Sequence[bytes | None]) -> None:
+        """The states of what was missing."""
+        armed = self._timers.armed
+        for entry, raw in zip(draft.missing, found, strict=True):
+            entry.raw = raw
+            entry.armed = armed(entry.key)
+            self._cache[entry.key] = entry
+        draft.missing = []
 
-            self._prepares.prepare([event for _, key, event in events if key], state_of)
+    def step(self, draft: Draft[S]) -> Batch:
+        """The second half of `process`. Raises StepFailed."""
+        events, entries, work = draft.events, draft.entries, draft.work
         for start in range(0, len(events), CHUNK):
             at_hand = entries[start : start + CHUNK]
             self._unpack(at_hand)
@@ -135,11 +158,15 @@ class Partition(Generic[S]):
             self._pack(at_hand, work)
         if self.tally.newest != UNKNOWN and isinstance(self.watermark, RecordWatermark):
             self.watermark.observe(self.tally.newest)
-        if records:
-            self.next_offset = records[-1].offset + 1
-        if announce:
+        if draft.records:
+            self.next_offset = draft.records[-1].offset + 1
+        if draft.announce:
             self._announce(work)
-        return self._batch(work, may_be_light)
+        return self._batch(work, draft.may_be_light)
+
+    def raw_of(self, key: str) -> bytes | None:
+        """Of a key of the batch at hand."""
+        return self._cache[key].raw
 
     def done(self, unwritten: Container[str] = ()) -> None:
         """The batch was written: the cache may shrink, but not by `unwritten` keys, which are stepped further and must
@@ -179,46 +206,30 @@ class Partition(Generic[S]):
             self.tally.newest = max(self.tally.newest, *map(source.time_of, [event for _, _, event in events]))
         return events, marks
 
-    def _load(self, events: list[tuple[Record, str, Any]], marks: list[Watermark]) -> list[Entry[S] | None]:
-        """The entry of each event, None for a watermark's. Loads what is not here, also for the wake-ups that `marks` bring."""
+    def _places(self, events: list[tuple[Record, str, Any]], marks: list[Watermark]) -> tuple[list[Entry[S] | None], list[Entry[S]]]:
+        """The entry of each event, None for a watermark's; and those that are not here, also for the wake-ups that `marks` bring. They
+        come into the cache when they are filled: nothing may look as if it had been loaded."""
         cache = self._cache
         entries: list[Entry[S] | None] = []
-        missing: list[Entry[S]] = []
+        missing: dict[str, Entry[S]] = {}
         for _, key, _ in events:
-            entry = cache.get(key)
+            entry = cache.get(key) or missing.get(key)
             if entry is None and key:
-                entry = cache[key] = Entry(key)
-                missing.append(entry)
+                entry = missing[key] = Entry(key)
             entries.append(entry)
         if marks and isinstance(self.watermark, AlignedWatermark):
             ahead = self.watermark.after(marks)
             while not self._timers.knows(ahead):
                 self._learn_timers()
             for key in self._timers.due_by(ahead):
-                if key not in cache:
-                    cache[key] = Entry(key)
-                    missing.append(cache[key])
-        if missing:
-            self._fill(missing)
-        return entries
+                if key not in cache and key not in missing:
+                    missing[key] = Entry(key)
+        return entries, list(missing.values())
 
     def _learn_timers(self) -> None:
         """One page more of what the store has: a new owner begins with the first and reads the others beside its work."""
         assert self._timers.known is not None
         self._timers.learn(*self._store.wakes(self.number, self._timers.known))
-
-    def _fill(self, missing: list[Entry[S]]) -> None:
-        """Raises Unavailable, and leaves nothing behind that looks as if it had been loaded."""
-        try:
-            found = self._store.load(self.number, [entry.key for entry in missing])
-        except Unavailable:
-            for entry in missing:
-                del self._cache[entry.key]
-            raise
-        armed = self._timers.armed
-        for entry, raw in zip(missing, found, strict=True):
-            entry.raw = raw
-            entry.armed = armed(entry.key)
 
     def _unpack(self, entries: list[Entry[S] | None]) -> None:
         decode = self.stage.decode_state
@@ -353,6 +364,39 @@ class Layout:
     @classmethod
     def of(cls, source_partitions: int, partitions: int, cache_entries: int = 200_000) -> Layout:
         return cls(source_partitions, partitions, cache_entries, avro.codec().header_of(Watermark))
+
+
+@dataclass(slots=True)
+class Draft(Generic[S]):
+    """A batch that is read and not yet stepped. `missing` are the entries whose states must be loaded first."""
+
+    partition: Partition[S]
+    records: Sequence[Record]
+    events: list[tuple[Record, str, Any]]
+    entries: list[Entry[S] | None]
+    missing: list[Entry[S]]
+    work: _Work[S]
+    announce: bool
+    may_be_light: bool
+
+    @property
+    def looked_at(self) -> list[Any]:
+        return [event for _, key, event in self.events if key]
+
+    def state_of(self, key: str) -> S | None:
+        raw = self.partition.raw_of(key)
+        return None if raw is None else self.partition.stage.decode_state(raw)
+
+
+def complete(drafts: Sequence[Draft[Any]], store: StateStore, stage: Stage[Any]) -> None:
+    """What drafts of several partitions need before their steps, in one round trip. May be called again after Unavailable."""
+    missing = {draft.partition.number: [entry.key for entry in draft.missing] for draft in drafts if draft.missing}
+    found = store.load_all(missing) if missing else {}
+    for draft in drafts:
+        if draft.missing:
+            draft.partition.fill(draft, found[draft.partition.number])
+    if isinstance(stage, Prepares):
+        stage.prepare(drafts)
 
 
 class Entry(Generic[S]):

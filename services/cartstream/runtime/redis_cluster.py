@@ -9,6 +9,8 @@ from __future__ import annotations
 
 import random
 import threading
+from collections.abc import Iterator
+from contextlib import contextmanager
 from typing import Any
 
 import redis
@@ -58,7 +60,7 @@ class ClusterRedis(redis.Redis):
         raise redis.ConnectionError(f"the cluster does not agree on who has the slot of {args[0]}")
 
     def pipeline(self, transaction: bool = True, shard_hint: str | None = None) -> Pipeline:
-        return _SlotPipeline(self, transaction)
+        return SlotPipeline(self, transaction)
 
     def close(self) -> None:
         for server in self._servers.values():
@@ -101,7 +103,7 @@ class ClusterRedis(redis.Redis):
             return self._servers[address]
 
 
-class _SlotPipeline(Pipeline):
+class SlotPipeline(Pipeline):
     """Its first key decides for the server, and it stays there."""
 
     def __init__(self, cluster: ClusterRedis, transaction: bool) -> None:
@@ -109,15 +111,21 @@ class _SlotPipeline(Pipeline):
         self._cluster = cluster
         self._bound = False
 
-    def execute_command(self, *args: Any, **options: Any) -> Any:
+    @contextmanager
+    def at(self, key: str | bytes | None) -> Iterator[None]:
+        """What is sent to the server of `key`, if it is the first, and to the same one else. Raises RedisError."""
         try:
             if not self._bound:
-                self.connection_pool = self._cluster.at(key_of(args) or "").connection_pool
+                self.connection_pool = self._cluster.at(key or "").connection_pool
                 self._bound = True
-            return super().execute_command(*args, **options)  # type: ignore[no-untyped-call]
+            yield
         except MOVES:
             self._cluster.forget()
             raise
+
+    def execute_command(self, *args: Any, **options: Any) -> Any:
+        with self.at(key_of(args)):
+            return super().execute_command(*args, **options)  # type: ignore[no-untyped-call]
 
     def execute(self, raise_on_error: bool = True) -> list[Any]:
         try:

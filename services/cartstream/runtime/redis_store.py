@@ -24,6 +24,7 @@ from redis.retry import Retry
 
 from cartstream.errors import ConfigError, Fenced, Unavailable
 from cartstream.events.times import EventTime
+from cartstream.runtime.redis_ask import ask
 from cartstream.runtime.redis_cluster import ClusterRedis
 from cartstream.runtime.redis_errors import told
 from cartstream.runtime.slots import ClusterUrl
@@ -65,7 +66,15 @@ class RedisStore:
         return self._call(lambda: self._open(tag, partition, generation))
 
     def load(self, partition: int, keys: Sequence[str]) -> list[bytes | None]:
-        return self._call(lambda: self._states.read(self._redis, self._tag(partition), keys))
+        return self.load_all({partition: keys})[partition]
+
+    def load_all(self, keys: Mapping[int, Sequence[str]]) -> dict[int, list[bytes | None]]:
+        groups = [[number] for number in keys] if self._clustered else [list(keys)]
+        found: dict[int, list[bytes | None]] = {}
+        for group in groups:
+            asked = {self._tag(number): keys[number] for number in group}
+            found |= zip(group, self._call(lambda asked=asked: self._states.read(self._redis, asked)), strict=True)  # type: ignore[misc]
+        return found
 
     def wakes(self, partition: int, after: EventTime) -> tuple[dict[str, EventTime], EventTime | None]:
         return self._call(lambda: self._wakes.read(self._redis, self._tag(partition), after))
@@ -109,12 +118,11 @@ class RedisStore:
         return Opened(checkpoint, _decode_outbox(outbox) if outbox else [], *self._wakes.read(self._redis, tag, None))
 
     def _commit(self, batches: dict[int, Batch]) -> dict[int, Fenced]:
-        """All of one server (of one slot in a cluster) in one transaction: three round trips, however many partitions."""
+        """All of one server (of one slot in a cluster) in one transaction: two round trips, however many partitions."""
         refused: dict[int, Fenced] = {}
+        keys = [self._tag(number) + "meta" for number in batches]
         with self._redis.pipeline(transaction=True) as pipe:
-            keys = [self._tag(number) + "meta" for number in batches]
-            pipe.watch(*keys)  # type: ignore[no-untyped-call]
-            stands: Any = pipe.mget(keys)
+            stands = ask(pipe, ("WATCH", *keys), ("MGET", *keys))[1]
             pipe.multi()
             for (number, batch), stored in zip(batches.items(), stands, strict=True):
                 fault = self._fault(number, batch, stored)

@@ -81,6 +81,9 @@ class StateStore(Protocol):
     def load(self, partition: int, keys: Sequence[str]) -> list[bytes | None]:
         """States in the order of `keys`. Raises Unavailable."""
 
+    def load_all(self, keys: Mapping[int, Sequence[str]]) -> dict[int, list[bytes | None]]:
+        """`load` for several partitions in one round trip. Raises Unavailable."""
+
     def wakes(self, partition: int, after: EventTime) -> tuple[dict[str, EventTime], EventTime | None]:
         """The earliest wake-ups later than `after`, all up to the time that comes second; None: there are no more. Some of them may be
         over, or given up. Raises Unavailable."""
@@ -123,6 +126,9 @@ class MemoryStore:
     def load(self, partition: int, keys: Sequence[str]) -> list[bytes | None]:
         states = self.states.get(partition, {})
         return [states.get(key) for key in keys]
+
+    def load_all(self, keys: Mapping[int, Sequence[str]]) -> dict[int, list[bytes | None]]:
+        return {partition: self.load(partition, wanted) for partition, wanted in keys.items()}
 
     def wakes(self, partition: int, after: EventTime) -> tuple[dict[str, EventTime], EventTime | None]:
         later = sorted(wake for wake in self._wakes.get(partition, []) if wake[0] > after)
