@@ -74,11 +74,21 @@ class Member:
     def __init__(self, kafka: Kafka) -> None:
         self._kafka = kafka
         self.fate = Fate.DONE
+        self.begun: list[Wire] | None = None
 
     def committed(self, places: Sequence[TopicPartition], timeout: float) -> list[TopicPartition]:
         return [TopicPartition(place.topic, place.partition, self._kafka.committed) for place in places]
 
+    def begin(self, outputs: Sequence[Wire]) -> None:
+        assert self.begun is None
+        self.begun = [msgspec.structs.replace(wire) for wire in outputs]
+
+    def withdraw(self) -> None:
+        self.begun = None
+
     def publish(self, outputs: Sequence[Wire], offsets: list[TopicPartition], group: int) -> None:
+        begun, self.begun = self.begun, None
+        assert begun is None or begun == list(outputs), "what was begun is what is published"
         fate, self.fate = self.fate, Fate.DONE
         if fate is Fate.LOST:
             raise Unavailable("Kafka: no answer")

@@ -64,6 +64,21 @@ def proxied() -> Iterator[tuple[RealKafka, Proxy]]:
         pytest.skip(str(missing))
 
 
+def test_what_is_begun_is_read_once_it_is_published_and_never_when_it_is_withdrawn(kafka: RealKafka) -> None:
+    out = f"begun-{uuid4().hex[:12]}"
+    kafka.create_topics({out: 1})
+    publisher = Publisher(kafka.address, "", f"{out}.one", 10.0)
+    publisher.connect()
+    publisher.begin([Wire(out, None, b"withdrawn")])
+    publisher.withdraw()
+    publisher.withdraw()
+    outputs = [Wire(out, None, b"begun")]
+    publisher.begin(outputs)
+    publisher.publish(outputs, [], None)
+    publisher.publish([Wire(out, None, b"at once")], [], None)
+    assert read(kafka.address, out, 2, group=f"{out}.reader") == [b"begun", b"at once"]
+
+
 @pytest.mark.parametrize("strategy", ["none", "rebootstrap"])
 def test_a_transaction_goes_on_after_its_questions_were_lost(proxied: tuple[RealKafka, Proxy], strategy: str) -> None:
     """With `rebootstrap`, its default, librdkafka 2.16 forgets the coordinator, and the call under way never comes back."""

@@ -1,5 +1,7 @@
 """Batches on their way out: to Redis, one atomic write a partition, then to Kafka, one transaction for all, then the watermarks.
 
+The transaction's records may go to the broker while Redis writes: what counts is that it is committed afterwards, or taken back.
+
 A watermark promises that nothing earlier will come, so it goes out when what is earlier has; it need not be in the transaction, since a
 new owner tells its own. So a transaction touches the partitions that it has something for, not all of those that lie downstream.
 
@@ -109,6 +111,7 @@ class Commitment:
 
     def _carry(self, round: Round, group: Any) -> Round:
         started = time.perf_counter()
+        self._begin(round)
         self._store_all(round)
         for number, batch in round.written.items():
             if not batch.published:
@@ -121,6 +124,14 @@ class Commitment:
         round.redis_s, round.kafka_s = stored - started, time.perf_counter() - stored
         return round
 
+    def _begin(self, round: Round) -> None:
+        """The transaction, while Redis writes; unless there is more to publish, or nothing. What Redis refuses is taken back."""
+        if any(owned.due for owned in round.owned.values()):
+            return
+        outputs = [wire for batch in round.batches.values() if not batch.published for wire in batch.outbox if wire.partition < 0]
+        if outputs:
+            self._publisher.begin(outputs)
+
     def _store_all(self, round: Round) -> None:
         """Until each batch is in Redis or refused, or the service is stopping. An unclear answer is settled by the stored sequence."""
         round.written = {number: batch for number, batch in round.batches.items() if batch.light}
@@ -130,6 +141,7 @@ class Commitment:
             try:
                 round.fenced |= self._store.commit_all(left)
             except Unavailable as error:
+                self._publisher.withdraw()
                 if not self._patience.wait(error, next(delays)):
                     return
                 done = self._patience.insist(partial(self._written, left))
@@ -148,6 +160,8 @@ class Commitment:
 
     def _publish(self, round: Round, group: Any) -> None:
         due = {number: owned for number, owned in sorted(round.owned.items()) if owned.due and number not in round.fenced}
+        if round.fenced:
+            self._publisher.withdraw()
         if not due:
             return
         outputs = [output for owned in due.values() for output in owned.pending if output.partition < 0]

@@ -43,6 +43,7 @@ class Publisher:
         self._limit_s = limit_s
         self._producer: Any = None
         self._teller: Any = None
+        self._begun = False
         self._watchdog = _Watchdog()
         self._offsets = Bounded("send_offsets_to_transaction")
 
@@ -54,7 +55,25 @@ class Publisher:
                 producer.init_transactions(self._limit_s)
         except KafkaException as error:
             raise Unavailable(f"Kafka (transactions): {error.args[0].str()}") from error
-        self._producer = producer
+        self._producer, self._begun = producer, False
+
+    def begin(self, outputs: Sequence[Wire]) -> None:
+        """Let these go before it is certain that they may: nobody reads them until `publish`, which must be given the same, or
+        `withdraw` takes them back. A fault here is met by `publish`, which then begins anew."""
+        if self._producer is None:
+            return
+        try:
+            self._producer.begin_transaction()
+            self._begun = True
+            self._produce_all(outputs)
+        except KafkaException as error:
+            self._break_off(error.args[0])
+
+    def withdraw(self) -> None:
+        """What was begun and may not, or not yet, be published."""
+        if self._begun:
+            self._begun = False
+            self._abort()
 
     def publish(self, outputs: Sequence[Wire], offsets: list[TopicPartition], group: Any) -> None:
         """All or nothing. Raises Fenced when the group has given a partition away, Unavailable when it is to be tried again, Unclear when
@@ -62,9 +81,11 @@ class Publisher:
         """
         if self._producer is None:
             self.connect()
+        begun, self._begun = self._begun, False
         try:
-            self._producer.begin_transaction()
-            self._produce_all(outputs)
+            if not begun:
+                self._producer.begin_transaction()
+                self._produce_all(outputs)
             if offsets:
                 self._send_offsets(offsets, group)
             self._end_transaction()
@@ -135,14 +156,17 @@ class Publisher:
             except BufferError:
                 self._producer.poll(0.05)
 
-    def _give_up(self, error: Any) -> None:
+    def _break_off(self, error: Any) -> None:
         logger().warning("transaction failed", error=error.name(), fatal=error.fatal(), abort=error.txn_requires_abort())
-        taken_over = error.code() in _TAKEN_OVER
+        self._begun = False
         if error.fatal():
             self._producer = None
         else:
             self._abort()
-        if taken_over:
+
+    def _give_up(self, error: Any) -> None:
+        self._break_off(error)
+        if error.code() in _TAKEN_OVER:
             raise Fenced(f"the consumer group has moved on: {error.name()}")
         raise Unavailable(f"Kafka (transaction): {error.str()}")
 
