@@ -153,7 +153,7 @@ def test_any_event_is_used_or_refused_and_what_is_used_has_no_address(fields: di
 
 @dataclass
 class Batch:
-    looked_at: list[Any]
+    events: list[tuple[Record, str, Any]]
     states: dict[str, Any]
 
     def state_of(self, key: str) -> Any:
@@ -168,11 +168,12 @@ def _decode(raw: bytes) -> bytes | None:
     """What goes on, or None if it was refused."""
     stage = IdentityStage(settings(), MemoryDirectory(), None)
     try:
-        event = stage.decode(Record("clickstream", 0, 0, None, raw))
+        record = Record("clickstream", 0, 0, None, raw)
+        event = stage.decode(record)
     except Refused:
         return None
     stage.key_of(event)
-    stage.prepare([Batch([event], {})])
+    stage.prepare([Batch([(record, event.device_id, event)], {})])
     step = stage.step(None, event, 0)
     assert isinstance(step, Step)
     stage.encode_state(step.state)

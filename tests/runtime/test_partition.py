@@ -11,7 +11,7 @@ from cartstream.runtime.partition import Layout, Partition, RecordTooLarge, Step
 from cartstream.runtime.stage import Record
 from cartstream.runtime.store import Batch, MemoryStore, Wire
 from cartstream.runtime.watermarks import UNKNOWN
-from tests.runtime.toy import Act, Count, FirstToyStage, ToyStage, record, watermark
+from tests.runtime.toy import Act, Count, FirstToyStage, Received, ToyStage, record, watermark
 
 LAYOUT = Layout.of(1, 1)
 READY = [watermark(0, 0), watermark(1, 0, "toy:0")]
@@ -186,7 +186,7 @@ def test_a_record_that_the_program_fails_on_is_named_and_can_be_set_aside() -> N
     assert ("cs-reason", b"step_failed") in (letter.headers or [])
 
 
-class Headed:
+class Headed(Received):
     def headers(self) -> list[tuple[str, bytes | None]]:
         return [("trace", b"\x00\xff"), ("trace", None)]
 

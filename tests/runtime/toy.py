@@ -10,7 +10,7 @@ from cartstream.errors import Refused
 from cartstream.events import avro, topics
 from cartstream.events.records import Watermark
 from cartstream.events.times import EventTime
-from cartstream.runtime.stage import Output, Record, Stage, Step
+from cartstream.runtime.stage import Headers, Output, Record, Stage, Step
 
 KEEP: EventTime = 1_000_000
 
@@ -36,9 +36,19 @@ class Act(msgspec.Struct, omit_defaults=True):
     raw: bytes = b""
 
 
+class Received:
+    """What Kafka says of a record beside its bytes."""
+
+    def headers(self) -> Headers | None:
+        return None
+
+    def timestamp(self) -> tuple[int, int]:
+        return 1, 1_700_000_000_000
+
+
 def record(offset: int, act: Act | bytes, topic: str = "toys") -> Record:
     value = act if isinstance(act, bytes) else msgspec.json.encode(act)
-    return Record(topic, 0, offset, b"k", value, 1_700_000_000_000)
+    return Record(topic, 0, offset, b"k", value, Received())
 
 
 def watermark(offset: int, at: EventTime, source: str = "up:0", sources: int = 1) -> Record:

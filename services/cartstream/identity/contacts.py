@@ -12,6 +12,7 @@ import msgspec
 import orjson
 import phonenumbers
 from email_validator import SPECIAL_USE_DOMAIN_NAMES, EmailNotValidError, validate_email
+from stringzilla import find
 
 from cartstream.errors import Refused
 from cartstream.runtime.vault import AddressHash
@@ -54,18 +55,22 @@ class Found(msgspec.Struct):
 
 
 def may_hold_address(raw: bytes) -> bool:
-    """A quick look that may say yes too often and never no too often. `in` with a number is one scan at memory speed; with bytes
-    it first fails to read a number from them, for 0.1 µs, which `find` does not.
+    """A quick look that may say yes too often and never no too often. `in` with a number is one scan at memory speed; for a word
+    stringzilla's `find` is: Python's own takes five times as long.
 
     Traits, consent and the device's push token are no business of it: the envelope tells of them. `\\u00` are characters that
     no encoder needs to escape, so a word may hide behind them.
     """
-    if _AT_SIGN in raw or (_PERCENT in raw and (b"%40" in raw or b"%25" in raw)) or (_BACKSLASH in raw and b"\\u00" in raw):
+    if (
+        _AT_SIGN in raw
+        or (_PERCENT in raw and (find(raw, b"%40") >= 0 or find(raw, b"%25") >= 0))
+        or (_BACKSLASH in raw and find(raw, b"\\u00") >= 0)
+    ):
         return True
     low = raw.lower()
-    if low.find(b'"push') >= 0 or low.find(b'"mobile') >= 0:
+    if find(low, b'"push') >= 0 or find(low, b'"mobile') >= 0:
         return True
-    return low.find(b"hone") >= 0 and _PHONE_KEY.search(low) is not None
+    return find(low, b"hone") >= 0 and _PHONE_KEY.search(low) is not None
 
 
 def normalise(kind: str, value: Any) -> str | None:

@@ -8,6 +8,7 @@ from __future__ import annotations
 import re
 from dataclasses import dataclass
 
+from cartstream.events.clicks import MAX_ID
 from cartstream.events.records import Identifier
 
 
@@ -61,6 +62,13 @@ def blocked(value: str) -> bool:
     """Values that broken trackers send for everybody: `null`, `undefined`, zeros, quoted or not, in any case."""
     bare = value.strip().strip("'\"").strip().lower()
     return not bare or bare in _BLOCKED or _ZEROS.fullmatch(bare) is not None
+
+
+def usable(value: str) -> bool:
+    """Nothing to look into: neither blocked nor too long, and that is seen at once. Most ids are such."""
+    last = value[-1:]  # a letter or digit at both ends: no quotes, nothing to strip
+    ends = value[:1] >= "0" and (last > "0" or (last == "0" and value.strip("0-") != ""))
+    return ends and value.isascii() and len(value) <= MAX_ID and value.lower() not in _BLOCKED
 
 
 def strongest_first(identifiers: list[Identifier]) -> list[Identifier]:

@@ -18,7 +18,7 @@ from cartstream.events.times import DAY, SECOND, EventTime, from_datetime
 from cartstream.identity.contacts import Found, Redactor, may_hold_address
 from cartstream.identity.directory import Directory
 from cartstream.identity.graph import LinkRequest, identifier_name
-from cartstream.identity.identifiers import blocked
+from cartstream.identity.identifiers import blocked, usable
 from cartstream.identity.settings import IdentitySettings
 from cartstream.identity.state import DeviceState, anonymous_customer
 from cartstream.identity.step import IdentityEvent, step
@@ -27,7 +27,6 @@ from cartstream.runtime.partition import Looked
 from cartstream.runtime.stage import Output, Record, Step
 from cartstream.runtime.vault import AddressHash
 
-_GOOD_IDS_KEPT = 500_000
 _CUSTOMERS_KEPT = 200_000
 _ANONYMOUS = clicks.TYPES - {"alias"}
 
@@ -98,7 +97,6 @@ class IdentityStage:
         self._refresh_after = settings.state_ttl_days * DAY // 2
         self._redactor = Redactor(AddressHash(settings.hash_key.get_secret_value()), settings.consent_categories)
         self._survivors: dict[str, str] = {}
-        self._good: set[str] = set()
         self._loaded: list[DeviceState] = []
         self._sound: set[str] = set()
         """Customers asked about once: whatever happens to them later is in the news."""
@@ -124,7 +122,8 @@ class IdentityStage:
         moment, device = envelope.timestamp, envelope.anonymous_id
         if (
             envelope.user_id is None
-            and device in self._good
+            and device is not None
+            and usable(device)
             and envelope.type in _ANONYMOUS
             and envelope.message_id
             and moment.__class__ is datetime
@@ -149,7 +148,7 @@ class IdentityStage:
         device, user = envelope.anonymous_id, envelope.user_id
         if user is not None:
             user = self._usable(user)
-        if device not in self._good or envelope.type == "alias":
+        if device is None or not usable(device) or envelope.type == "alias":
             device = self._device(envelope, user)
         event = IdentityEvent(device, envelope.message_id or clicks.message_id_of(None, raw), at, raw)
         if user is not None or found is not None:
@@ -192,14 +191,14 @@ class IdentityStage:
 
     def _questions(self, batch: Looked) -> list[tuple[IdentityEvent, LinkRequest]]:
         """The events of a batch that bring something new."""
-        events: list[IdentityEvent] = [event for event in batch.looked_at if event.identifiers]
+        events: list[IdentityEvent] = [event for _, _, event in batch.events if event.identifiers]
         if not events:
             return []
         states: dict[str, DeviceState | None] = {device: batch.state_of(device) for device in {event.device_id for event in events}}
         new = [event for event in events if self._is_new(event, states[event.device_id])]
         first_seen: dict[str, EventTime] = {}
         if any(states[event.device_id] is None for event in new):
-            for event in batch.looked_at:
+            for _, _, event in batch.events:
                 first_seen.setdefault(event.device_id, event.at)
         return [(event, self._request(event, states[event.device_id], first_seen.get(event.device_id, event.at))) for event in new]
 
@@ -228,16 +227,11 @@ class IdentityStage:
 
     def _usable(self, value: str | None) -> str | None:
         """The value if it can name somebody. Raises Refused when it is too long to be an id."""
-        if value is None or value in self._good:
+        if value is None or usable(value):
             return value
         if len(value) > MAX_ID:
             raise Refused("missing_id", f"an id of {len(value)} characters, at most {MAX_ID}")
-        if blocked(value):
-            return None
-        if len(self._good) >= _GOOD_IDS_KEPT:
-            self._good.clear()
-        self._good.add(value)
-        return value
+        return None if blocked(value) else value
 
     def _device(self, envelope: _Envelope, user: str | None) -> str:
         if envelope.type == "alias":

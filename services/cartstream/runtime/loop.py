@@ -164,10 +164,7 @@ class StageLoop:
         owned.read_at = time.monotonic()
         if messages[0].offset() < owned.start:
             messages = [message for message in messages if message.offset() >= owned.start]
-        return [
-            Record(source, number, message.offset(), message.key(), message.value() or b"", message.timestamp()[1], message)
-            for message in messages
-        ]
+        return [Record(source, number, message.offset(), message.key(), message.value() or b"", message) for message in messages]
 
     def _consume(self) -> list[Any]:
         try:

@@ -36,7 +36,8 @@ class Looked(Protocol):
     """What a stage may look at before the steps: the events of one partition's batch, and the states that they will meet."""
 
     @property
-    def looked_at(self) -> list[Any]: ...
+    def events(self) -> Sequence[tuple[Record, str, Any]]:
+        """Record, key and event; of a watermark without a key."""
 
     def state_of(self, key: str) -> Any:
         """Of every key of the events; None for a new one. Must not be changed."""
@@ -378,10 +379,6 @@ class Draft(Generic[S]):
     work: _Work[S]
     announce: bool
     may_be_light: bool
-
-    @property
-    def looked_at(self) -> list[Any]:
-        return [event for _, key, event in self.events if key]
 
     def state_of(self, key: str) -> S | None:
         raw = self.partition.raw_of(key)

@@ -27,17 +27,23 @@ class Message(Protocol):
 
     def headers(self) -> Headers | None: ...
 
+    def timestamp(self) -> tuple[int, int]: ...
+
 
 class Record(msgspec.Struct, gc=False):
-    """One record as read. `timestamp` is Kafka's (ms); it and `message`, which has the headers, are for dead letters only."""
+    """One record as read. `message` is Kafka's own, which has what only dead letters need."""
 
     topic: str
     partition: int
     offset: int
     key: bytes | None
     value: bytes
-    timestamp: int = 0
     message: Message | None = None
+
+    @property
+    def timestamp(self) -> int:
+        """Kafka's, in ms."""
+        return 0 if self.message is None else self.message.timestamp()[1]
 
     @property
     def headers(self) -> Headers:
