@@ -11,6 +11,7 @@ from redis import Redis
 from cartstream.embedded.redis import EmbeddedRedis
 from cartstream.events import topics
 from cartstream.events.read_model import Guard
+from cartstream.fakes.service import Fakes
 from cartstream.runtime.store import Checkpoint
 from cartstream.senders.ledger import Entry, Ledger, Swap
 from cartstream.senders.service import connect
@@ -60,8 +61,8 @@ async def test_a_redis_that_goes_back_while_a_sender_runs_is_noticed(
             stage.order(command("sms", 1))
             await stage.deliveries(1)
             store(stage, "sessions", 8)
-            port = before.port
-            before.stop()
+            port = int(before.url.rpartition(":")[2].partition("/")[0])
+            before.__exit__(None, None, None)
             with EmbeddedRedis(directory=tmp_path, append_only=True, port=port):
                 stage.order(command("sms", 2))
                 await until(lambda: "sessions has done 10" in (stage.health.readiness() or ""), "the reason")

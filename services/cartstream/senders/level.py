@@ -2,8 +2,8 @@
 
 A Redis that lost its tail says of a customer what was true before: no contact yet, an older cart, a purchase not made. The services that
 own these entries do their work again within moments; until then no message may be judged by them. They are behind as long as Redis has
-an earlier offset of theirs than Kafka. That is asked after every new connection to Redis, since a server goes back in time only while
-it is away.
+an earlier offset of theirs than Kafka. That is asked when a new connection finds another server than before, or one that was started
+again or promoted since: only so does Redis go back in time.
 """
 
 from __future__ import annotations
@@ -35,11 +35,12 @@ class Level:
         self._admin: Any = None
         self._doubts = 1
         self._settled = 0
+        self._lives: set[tuple[str, str]] = set()
         _on_connect(redis, self._connected)
 
     @property
     def in_doubt(self) -> bool:
-        """There is a connection to Redis that is newer than the last answer."""
+        """There is a connection to Redis whose server has not been asked about."""
         return self._settled < self._doubts
 
     async def confirm(self) -> None:
@@ -58,7 +59,10 @@ class Level:
 
     async def _connected(self, connection: Any) -> None:
         await connection.on_connect()
-        self._doubts += 1
+        life = await _told(connection, "server", "run_id"), await _told(connection, "replication", "master_replid")
+        if life not in self._lives:
+            self._lives.add(life)
+            self._doubts += 1
 
     def _committed(self) -> dict[tuple[str, int], int]:
         self._admin = self._admin or AdminClient(self._admin_config)
@@ -71,6 +75,14 @@ class Level:
         except (KafkaException, TimeoutError) as error:
             raise Unavailable(f"Kafka does not tell how far {' and '.join(OWNERS)} are: {error}") from error
         return found
+
+
+async def _told(connection: Any, section: str, name: str) -> str:
+    """One line of Redis's INFO: `run_id` is new after each start, `master_replid` after each promotion. Raises RedisError."""
+    await connection.send_command("INFO", section)
+    answer: bytes = await connection.read_response(disable_decoding=True)
+    lines = {key: value for key, _, value in (line.partition(":") for line in answer.decode().splitlines())}
+    return lines[name]
 
 
 def _on_connect(redis: Redis, connected: Any) -> None:
