@@ -14,8 +14,8 @@ from cartstream.events import avro
 from cartstream.events.records import Watermark
 from cartstream.events.times import EventTime
 from cartstream.runtime.clock import SystemClock
-from cartstream.runtime.loop import ASLEEP_S
 from cartstream.runtime.redis_store import connect
+from cartstream.runtime.turns import ASLEEP_S
 from tests.runtime.live import Place, running, until
 from tests.runtime.toy import Act
 from tests.support import RealKafka
