@@ -358,6 +358,27 @@ def test_wake_ups_of_a_month_are_in_some_hundred_lists(redis: Redis) -> None:
     assert all(redis.ttl(name) > 0 for name in lists)
 
 
+@pytest.mark.parametrize("reopened", [False, True])
+def test_wake_ups_farther_ahead_than_their_expiry_stay_while_the_partition_is_written(redis: Redis, reopened: bool) -> None:
+    present = time.time()
+
+    def now() -> float:
+        return present
+
+    store = RedisStore(redis, "t.", "toy", TTL_S, now)
+    store.commit(0, batch(1, wakes={"a": AT + 30 * DAY}, woken=AT))
+    for sequence in range(2, 6):
+        present += TTL_S
+        if reopened:
+            store = RedisStore(redis, "t.", "toy", TTL_S, now)
+            store.open(0, 1)
+        store.commit(0, batch(sequence, woken=AT))
+
+    (name,) = redis.scan_iter(match="*:w:*")
+    assert int(str(redis.ttl(name))) >= 5 * TTL_S - 5
+    assert store.open(0, 1).wakes == {"a": AT + 30 * DAY}
+
+
 def test_wake_ups_that_the_release_before_kept_in_a_sorted_set_are_moved(redis: Redis) -> None:
     store = RedisStore(redis, "t.", "toy", TTL_S)
     store.commit(0, batch(1))
