@@ -4,16 +4,19 @@ import os
 import time
 from collections.abc import Iterator
 from contextlib import closing
+from pathlib import Path
 from typing import Any
 from urllib.error import HTTPError
 
 import pytest
-from confluent_kafka import Consumer, Message
+from confluent_kafka import Consumer, Message, TopicPartition
 
 from cartstream.embedded import EmbeddedBroker
 from cartstream.embedded.child import free_port
 from cartstream.events.records import Watermark
 from cartstream.events.times import HOUR
+from cartstream.insights.settings import InsightsSettings
+from cartstream.runtime.settings import load
 from tests.insights.service import WAIT_SECONDS, Feed, changelog, insights, story, topics
 from tests.support import RealKafka
 
@@ -55,6 +58,36 @@ def test_what_is_committed_is_counted_and_survives_restarts_and_crashes(address:
     with insights(address, topic_prefix) as second:
         second.wait(lambda report: counted(report) == (41, 41, 41))
         assert second.stop() == 0
+
+
+def test_offsets_keep_up_with_the_markers_of_many_transactions(address: str, topic_prefix: str) -> None:
+    feed = Feed(address, topic_prefix)
+    for at in range(20):
+        feed.write(*(("signals", Watermark(source=f"detection-{n}", sources=4, at=at)) for n in range(4)))
+    feed.write(*story(now()))
+
+    with insights(address, topic_prefix) as running:
+        running.wait(lambda report: counted(report) == (20, 20, 20))
+        assert running.stop() == 0
+
+    group = load(InsightsSettings, prefix=topic_prefix).group
+    with closing(Consumer({"bootstrap.servers": address, "group.id": group})) as consumer:
+        signals = [TopicPartition(f"{topic_prefix}signals", number) for number in range(4)]
+        ends = [consumer.get_watermark_offsets(place, timeout=30)[1] for place in signals]
+        # The end is behind the last transaction's marker.
+        assert [place.offset for place in consumer.committed(signals, timeout=30)] == [end - 1 for end in ends]
+
+
+def test_a_killed_process_leaves_no_folder(address: str, topic_prefix: str, tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
+    monkeypatch.setenv("TMPDIR", str(tmp_path))
+    monkeypatch.chdir(tmp_path)
+    Feed(address, topic_prefix).write(*story(now(), customers=1))
+
+    with insights(address, topic_prefix) as running:
+        running.wait(lambda report: counted(report) == (1, 1, 1))
+        running.kill()
+
+    assert not list(tmp_path.iterdir())
 
 
 def test_a_window_is_an_hour_of_event_time(address: str, topic_prefix: str) -> None:

@@ -3,7 +3,6 @@
 from __future__ import annotations
 
 from collections.abc import Mapping, Sequence
-from pathlib import Path
 from typing import Any
 
 import faust
@@ -28,6 +27,11 @@ SERVICE = "insights"
 _MOST_HOURS = 24 * 366
 
 
+class _App(faust.App):
+    def _create_directories(self) -> None:
+        """None: the table is in memory, and a folder would be left behind by each process that is killed."""
+
+
 class Counting:
     """One run of the application: `start`, `stop`; after a crash, make another.
 
@@ -35,10 +39,10 @@ class Counting:
     crashes the application rather than skip the record.
     """
 
-    def __init__(self, settings: InsightsSettings, clock: Clock, common: StageMetrics, own: InsightsMetrics, folder: Path) -> None:
+    def __init__(self, settings: InsightsSettings, clock: Clock, common: StageMetrics, own: InsightsMetrics) -> None:
         self._settings, self._clock, self._common, self._own = settings, clock, common, own
         self._sources = {settings.prefix + name: name for name in SOURCES}
-        self.app = faust.App(settings.group, **_conf(settings, folder))
+        self.app = _App(settings.group, **_conf(settings))
         self.app.transport = ReadCommittedTransport(self.app.conf.broker_consumer, self.app)
         self._dead = {name: self._raw_topic(topics.dead_letters(name)) for name in self._sources}
         self._table = self.app.Table(TABLE, partitions=settings.partitions, extra_topic_configs={"cleanup.policy": "compact"}).tumbling(
@@ -164,7 +168,7 @@ def _page(counting: Counting) -> Any:
     return insights
 
 
-def _conf(settings: InsightsSettings, folder: Path) -> dict[str, Any]:
+def _conf(settings: InsightsSettings) -> dict[str, Any]:
     session_s = settings.session_timeout_ms / 1000
     return {
         "broker": ";".join(f"kafka://{address.strip()}" for address in settings.brokers.split(",")),
@@ -176,7 +180,6 @@ def _conf(settings: InsightsSettings, folder: Path) -> dict[str, Any]:
         "key_serializer": "raw",
         "value_serializer": "raw",
         "store": "memory://",
-        "datadir": str(folder),
         "topic_partitions": settings.partitions,
         "topic_replication_factor": settings.replication,
         "topic_allow_declare": settings.insights_declare_topics,

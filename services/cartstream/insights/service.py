@@ -7,8 +7,6 @@ import logging
 import os
 import signal
 import sys
-import tempfile
-from pathlib import Path
 
 from confluent_kafka import KafkaException
 from confluent_kafka.admin import AdminClient
@@ -86,15 +84,14 @@ class Service:
         return True
 
     async def _count_on(self) -> None:
-        with tempfile.TemporaryDirectory(prefix="cartstream-insights-") as folder:
-            counting = Counting(self._settings, self._clock, self._common, self._own, Path(folder))
-            starting = asyncio.create_task(counting.app.start())
-            while not (self._stop.is_set() or counting.app.crashed or (starting.done() and starting.exception())):
-                await self._look_at(counting)
-            self._health.not_ready("stopping")
-            crash = counting.app.crash_reason or (starting.exception() if starting.done() else None)
-            starting.cancel()
-            await self._end(counting)
+        counting = Counting(self._settings, self._clock, self._common, self._own)
+        starting = asyncio.create_task(counting.app.start())
+        while not (self._stop.is_set() or counting.app.crashed or (starting.done() and starting.exception())):
+            await self._look_at(counting)
+        self._health.not_ready("stopping")
+        crash = counting.app.crash_reason or (starting.exception() if starting.done() else None)
+        starting.cancel()
+        await self._end(counting)
         if crash is not None and not self._stop.is_set():
             await self._wait(f"Faust: {type(crash).__name__}: {crash}")
 
