@@ -16,7 +16,7 @@ SEED = 1
 @pytest.mark.timeout(180)
 @pytest.mark.parametrize(
     "name",
-    ["kill", "zombie", "rolling", "downtime", "last-shopper", "provider", "poison"],
+    ["kill", "zombie", "rolling", "rolling-static", "downtime", "last-shopper", "provider", "poison"],
 )
 def test_every_message_comes_once_whatever_happens_to_the_services(ground: Ground, name: str) -> None:
     try:

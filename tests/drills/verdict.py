@@ -6,6 +6,9 @@ What may differ, and why:
 - A delivery record may be told twice, with the same id: a sender that died after its transaction's records were written, before it knew.
 - A sender that looks later may know of something that the shopper did after the message became due, and hold it back. That is what
   the last look is for. It is allowed only if the shopper's true story has such an act.
+- The start of a visit is told when its first event is read. If an earlier one is read later (a login on another device brings it), the
+  start is told again under another id; whoever reads them in the other order tells it once. The end of a visit is told once and for
+  all: a start without an end under its id was never the start of a visit.
 - Where a process died in a provider's call, nobody can know whether the message is out: SMS and e-mail are told as `ambiguous` and not
   sent again, push is sent again under the same topic, so that the device shows one.
 """
@@ -36,7 +39,7 @@ _LOOK_MS = 2_000
 
 @dataclass(slots=True)
 class Verdict:
-    """`differences` names the first few of each kind, without content. `allowed` counts what may differ."""
+    """`differences` names the first few of each kind and topic, without content. `allowed` counts what may differ."""
 
     commands: int = 0
     lost: int = 0
@@ -54,7 +57,8 @@ class Verdict:
         """`kind` is lost, duplicated, unexpected or sent_after_purchase."""
         if count > 0:
             setattr(self, kind, getattr(self, kind) + count)
-            if len(self.differences[kind]) < _NAMED:
+            named = [other for other in self.differences[kind] if other.partition(" ")[0] == what.partition(" ")[0]]
+            if len(named) < _NAMED:
                 self.differences[kind].append(what)
 
 
@@ -95,14 +99,34 @@ def _compare_dead_letters(topic: str, reference: Result, disturbed: Result, verd
 
 def _compare_records(topic: str, reference: Result, disturbed: Result, verdict: Verdict) -> None:
     before, after = _by_id(reference.records.get(topic, ())), _by_id(disturbed.records.get(topic, ()))
+    taken_back = {id for id in before.keys() ^ after.keys() if _is_taken_back(id, before, after)}
+    verdict.allowed["starts_taken_back"] += len(taken_back)
     for id, values in before.items():
+        if id in taken_back:
+            continue
         found = after.get(id, [])
         verdict.note("lost", f"{topic} {id}", len(values) - len(found))
         verdict.note("duplicated", f"{topic} {id}", len(found) - len(values))
         if len(found) == len(values) and _sorted(found) != _sorted(values):
             verdict.note("unexpected", f"{topic} {id}: not the same in {', '.join(_changed(values[0], found[0])) or 'order'}")
-    for id in after.keys() - before.keys():
+    for id in after.keys() - before.keys() - taken_back:
         verdict.note("unexpected", f"{topic} {id}", len(after[id]))
+
+
+def _is_taken_back(id: str, before: Mapping[str, Any], after: Mapping[str, Any]) -> bool:
+    """Whether it tells the start of what both found to be the middle of a visit."""
+    visit, _, what = id.rpartition(":")
+    end = f"{visit}:ended"
+    if what != "started" or end in before or end in after:
+        return False
+    start = (before.get(id) or after[id])[0]
+    return all(any(_is_within(start, value) for values in told.values() for value in values) for told in (before, after))
+
+
+def _is_within(start: Any, other: Any) -> bool:
+    if other.kind != "session_ended" or other.device_id != start.device_id or other.session is None:
+        return False
+    return bool(other.session.started_at <= start.at <= other.session.ended_at)
 
 
 def _by_id(seen: Iterable[Seen]) -> dict[str, list[Any]]:
