@@ -157,7 +157,7 @@ def test_a_zombies_write_is_refused_and_publishes_nothing(kafka: RealKafka, redi
     with running(place, "zombie", store=hanging) as zombie:
         assert hanging.reached.wait(30)
         store.open(0, 1_000)
-        store.commit(0, Batch(Checkpoint(1, 1_000, 1), {"a": b"the owner's"}, [], {}, []))
+        store.commit(0, Batch(Checkpoint(1, 1_000, 1), {"a": b"the owner's"}, [], []))
         hanging.go_on.set()
         until(lambda: zombie.metric("fenced_total") == 1, "the refusal")
 

@@ -52,13 +52,12 @@ def has_news(desk: Desk) -> bool:
     return desk.partition.has_news
 
 
-def test_a_batch_holds_states_outputs_read_models_and_the_next_offset() -> None:
+def test_a_batch_holds_states_outputs_and_the_next_offset() -> None:
     desk = Desk()
     batch = desk.do(record(5, Act("a")), record(6, Act("b")), record(9, Act("a")))
 
     assert said(batch) == ["a:1", "b:1", "a:2"]
     assert sorted(batch.states) == ["a", "b"]
-    assert batch.read_models == {"guard:a": b"2", "guard:b": b"1"}
     assert batch.checkpoint.next_offset == 10
     assert desk.state("a") == Count("a", 2)
 

@@ -20,7 +20,7 @@ def store(redis_url: str, topic_prefix: str, monkeypatch: pytest.MonkeyPatch) ->
 
 
 def write(store: RedisStore, generation: int) -> None:
-    store.commit(1, Batch(Checkpoint(1, generation, 42, {"identity:0": 1_764_000_000_000}), {}, [], {}, []))
+    store.commit(1, Batch(Checkpoint(1, generation, 42, {"identity:0": 1_764_000_000_000}), {}, [], []))
 
 
 def test_partitions_are_shown_with_offset_and_watermark(store: RedisStore) -> None:

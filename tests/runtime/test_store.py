@@ -41,7 +41,7 @@ def batch(
     next_offset: int = 0,
 ) -> Batch:
     checkpoint = Checkpoint(sequence, generation, next_offset, {"up:0": 5, "": 7}, {"up": 1})
-    return Batch(checkpoint, states or {}, list((wakes or {}).items()), {}, outbox or [], woken=woken)
+    return Batch(checkpoint, states or {}, list((wakes or {}).items()), outbox or [], woken=woken)
 
 
 def test_a_partition_never_written_to_is_empty(store: StateStore) -> None:
@@ -162,13 +162,12 @@ def test_a_write_without_an_answer_is_settled_by_the_sequence_and_happens_once(r
 def test_every_key_expires_and_each_write_puts_it_off(redis: Redis) -> None:
     store = RedisStore(redis, "t.", "toy", TTL_S)
     full = batch(1, {"a": b"1"}, wakes={"a": 10}, outbox=[Wire("t", "k", b"v")])
-    full.read_models["guard:a"] = b"g"
     store.commit(0, full)
     left = _left(redis)
     (states,) = [name for name in left if name.startswith("h:")]
     by_era = {states, "wakes", "w:0:0"}
     assert all(TTL_S <= left.pop(name) <= 2 * TTL_S for name in by_era)
-    assert left == dict.fromkeys(("meta", "outbox", "guard:a"), TTL_S)
+    assert left == dict.fromkeys(("meta", "outbox"), TTL_S)
 
     store.open(0, 1)
     assert _left(redis)["meta"] == TTL_S
@@ -289,11 +288,10 @@ def _left(redis: Redis) -> dict[str, int]:
 def test_all_of_a_partition_lies_in_one_slot(redis: Redis) -> None:
     store = RedisStore(redis, "t.", "toy", TTL_S)
     full = batch(1, {"a{b}": b"1"}, wakes={"x": 10}, outbox=[Wire("t", "k", b"v")])
-    full.read_models["guard:a"] = b"g"
     store.commit(7, full)
 
     assert all(bytes(name).startswith(b"t.{toy:7}:") for name in redis.scan_iter())
-    assert len(list(redis.scan_iter())) == 6
+    assert len(list(redis.scan_iter())) == 5
 
 
 AT = 1_700_000_000_000

@@ -87,7 +87,7 @@ class ToyStage:
         if event.wake_at is not None:
             state.waits = sorted([*state.waits, event.wake_at])
         outputs = [Output("counts", state.key, f"{state.key}:{state.n}".encode())]
-        return Step(state, outputs, min(state.waits, default=None), (f"guard:{state.key}", str(state.n).encode()))
+        return Step(state, outputs, min(state.waits, default=None))
 
     def wake(self, state: Count, watermark: EventTime) -> Step[Count]:
         due = [at for at in state.waits if at <= watermark]

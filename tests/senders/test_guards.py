@@ -42,11 +42,11 @@ async def test_what_the_service_writes_is_read_at_once_and_after_an_era(client: 
     store = RedisStore(redis, PREFIX, "sessions", ttl_s, lambda: present)
     for sequence, guard in enumerate((None, OLD, NEW), 1):
         state = layouts.encode_state(CustomerState(ADA, guard, last_activity=7))
-        store.commit(number, Batch(Checkpoint(sequence), {ADA: state}, [], {}, []))
+        store.commit(number, Batch(Checkpoint(sequence), {ADA: state}, [], []))
         assert await look(guards, client, ADA, ADA) == [(guard, False)] * 2
         present += ttl_s
 
-    store.commit(number, Batch(Checkpoint(4), {}, [], {}, []))
+    store.commit(number, Batch(Checkpoint(4), {}, [], []))
     assert await look(guards, client, ADA) == [(NEW, False)], "it lies in the era before"
 
 

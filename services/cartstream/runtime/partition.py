@@ -293,8 +293,6 @@ class Partition(Generic[S]):
             work.dirty.append(entry)
         if step.outputs:
             work.outputs.extend(step.outputs)
-        if step.read_model is not None:
-            work.read_models[step.read_model[0]] = step.read_model[1]
         if step.outcomes:
             for outcome in step.outcomes:
                 self.tally.found[outcome] = self.tally.found.get(outcome, 0) + 1
@@ -342,15 +340,13 @@ class Partition(Generic[S]):
 
     def _batch(self, work: _Work[S], may_be_light: bool) -> Batch:
         wakes = self._timers.take_new()
-        light = may_be_light and not (work.states or wakes or work.read_models) and all(output.partition >= 0 for output in work.outputs)
+        light = may_be_light and not (work.states or wakes) and all(output.partition >= 0 for output in work.outputs)
         if not light:
             self.sequence += 1
         mark = self.watermark
         # Copies: this batch is written while the next one moves the watermark on.
         checkpoint = Checkpoint(self.sequence, self.generation, self.next_offset, dict(mark.sources), dict(mark.expected))
-        return Batch(
-            checkpoint, work.states, wakes, work.read_models, _encoded(work.outputs), self.tally, light=light, woken=work.watermark
-        )
+        return Batch(checkpoint, work.states, wakes, _encoded(work.outputs), self.tally, light=light, woken=work.watermark)
 
 
 @dataclass(frozen=True, slots=True)
@@ -412,7 +408,7 @@ class Entry(Generic[S]):
 class _Work(Generic[S]):
     """What a batch gathers on its way."""
 
-    __slots__ = ("dirty", "outputs", "read_models", "states", "watermark", "woken")
+    __slots__ = ("dirty", "outputs", "states", "watermark", "woken")
 
     def __init__(self, watermark: EventTime) -> None:
         self.watermark = watermark
@@ -420,7 +416,6 @@ class _Work(Generic[S]):
         self.woken: list[Entry[S]] = []
         self.states: dict[str, bytes | None] = {}
         self.outputs: list[Output] = []
-        self.read_models: dict[str, bytes] = {}
 
 
 def _encoded(outputs: list[Output]) -> list[Wire]:

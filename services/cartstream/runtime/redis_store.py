@@ -4,7 +4,6 @@
 |---|---|
 | `…:meta` | msgpack `Checkpoint`: sequence, owner's generation, next offset, watermarks |
 | `…:s:<era>:<bucket>` | hash: states by key (see `state_hashes.py`) |
-| `…:<name>` | a read model (`guard:<customer>`) |
 | `…:w:<level>:<number>`, `…:wakes` | wake-ups (see `wake_lists.py`) |
 | `…:outbox` | what the last batch publishes, until the next one |
 
@@ -149,8 +148,6 @@ class RedisStore:
         batch.checkpoint.era = self._states.write(pipe, tag, batch.states)
         pipe.execute_command("SET", tag + "meta", _encode(batch.checkpoint), "EX", ttl_s)
         pipe.execute_command("SET", tag + "outbox", _encode(packed(batch.outbox)), "EX", ttl_s)
-        for name, value in batch.read_models.items():
-            pipe.execute_command("SET", tag + name, value, "EX", ttl_s)
         self._wakes.write(pipe, tag, batch.checkpoint.sequence, batch.wakes, batch.woken, self._states.expire_at(tag))
 
     def _tag(self, partition: int) -> str:

@@ -67,13 +67,12 @@ class Step(msgspec.Struct, Generic[S], gc=False):
     """What one record or wake-up changes.
 
     `state` None deletes it. `wake_at` is the earliest time at which the state wants `wake` (None: never). The runtime may call earlier:
-    a wake with nothing due changes nothing and asks again. `read_model` is (name, value) written beside the state.
+    a wake with nothing due changes nothing and asks again.
     """
 
     state: S | None
     outputs: list[Output] = []
     wake_at: EventTime | None = None
-    read_model: tuple[str, bytes] | None = None
     changed: bool = True
     """False: the state is as it was and need not be written."""
     outcomes: list[tuple[str, str]] = []

@@ -134,10 +134,9 @@ def _fields(kind: str, keys: list[str]) -> Sequence[str | bytes]:
 
 def _without_key(key: str, value: bytes) -> bytes:
     """Most states begin with the key, behind a few bytes that are kept."""
-    raw = key.encode()
-    at = value.find(raw, 0, len(raw) + _BEGINNING)
-    if at >= 0:
-        return b"%b%b%b" % (_HEADS[at], value[:at], value[at + len(raw) :])
+    head, found, rest = value.partition(key.encode())
+    if found and len(head) <= _BEGINNING:
+        return _HEADS[len(head)] + head + rest
     return _WHOLE + value if value[:1] == _MARK else value
 
 

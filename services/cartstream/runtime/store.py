@@ -47,7 +47,6 @@ class Batch(msgspec.Struct):
     states: dict[str, bytes | None]
     wakes: list[tuple[str, EventTime]]
     """What is new: a key may have several. Whoever is woken for nothing changes nothing."""
-    read_models: dict[str, bytes]
     outbox: list[Wire]
     tally: Tally = msgspec.field(default_factory=Tally)
     published: bool = False
@@ -106,7 +105,6 @@ class MemoryStore:
     def __init__(self, timer_page: int = 1_000_000) -> None:
         self._timer_page = timer_page
         self.states: dict[int, dict[str, bytes]] = {}
-        self.read_models: dict[int, dict[str, bytes]] = {}
         self._wakes: dict[int, list[tuple[EventTime, EventTime, str]]] = {}
         self._checkpoints: dict[int, Checkpoint] = {}
         self._outboxes: dict[int, list[Wire]] = {}
@@ -152,7 +150,6 @@ class MemoryStore:
             heapq.heappush(wakes, (max(at, batch.woken), at, key))
         while wakes and wakes[0][0] < batch.woken:
             heapq.heappop(wakes)
-        self.read_models.setdefault(partition, {}).update(batch.read_models)
         self._outboxes[partition] = batch.outbox
 
     def commit_all(self, batches: Mapping[int, Batch]) -> dict[int, Fenced]:
