@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 from collections.abc import Callable, Sequence
+from contextlib import suppress
 from datetime import datetime
 from operator import attrgetter
 from typing import Any
@@ -13,6 +14,8 @@ import orjson
 from cartstream.errors import Refused
 from cartstream.events import clicks, topics
 from cartstream.events.clicks import MAX_BYTES, MAX_ID
+from cartstream.events.formats import segment
+from cartstream.events.formats.native import Incoming, Translate
 from cartstream.events.records import Identifier
 from cartstream.events.times import DAY, SECOND, EventTime, from_datetime
 from cartstream.identity.contacts import Found, Redactor, may_hold_address
@@ -24,7 +27,7 @@ from cartstream.identity.state import DeviceState, anonymous_customer
 from cartstream.identity.step import IdentityEvent, step
 from cartstream.runtime.clock import Clock
 from cartstream.runtime.partition import Looked
-from cartstream.runtime.stage import Output, Record, Step
+from cartstream.runtime.stage import Output, Record, Several, Step
 from cartstream.runtime.vault import AddressHash
 
 _CUSTOMERS_KEPT = 200_000
@@ -79,17 +82,23 @@ def _decode(raw: bytes) -> _Envelope:
         return _decode_odd(raw)
 
 
+def _in_sum(refusals: list[Refused], count: int) -> Refused | None:
+    """Of a record with `count` events; None when none is refused."""
+    return Refused(refusals[0].reason, f"{len(refusals)} of {count} events, the first: {refusals[0].detail}") if refusals else None
+
+
 class IdentityStage:
     """Reads the clickstream, writes it again keyed by customer.
 
-    `clock` bounds the event times that are believed; without one (replay) only the plainly absurd is refused.
+    `clock` bounds the event times that are believed; without one (replay) only the plainly absurd is refused. `translate` is for a
+    clickstream in another format than the native one.
     """
 
     name = "identity"
     source = topics.CLICKSTREAM
     sinks: tuple[str, ...] = (topics.IDENTIFIED,)
 
-    def __init__(self, settings: IdentitySettings, directory: Directory, clock: Clock | None) -> None:
+    def __init__(self, settings: IdentitySettings, directory: Directory, clock: Clock | None, translate: Translate | None = None) -> None:
         self.lateness_ms = settings.lateness_ms
         self._directory = directory
         self._clock = clock
@@ -101,6 +110,9 @@ class IdentityStage:
         self._sound: set[str] = set()
         """Customers asked about once: whatever happens to them later is in the news."""
         self._believable = (0, 0) if clock is not None else (clicks.EARLIEST, clicks.LATEST)
+        self.decode: Callable[[Record], IdentityEvent] = self._decode_native if translate is None else self._decode_translated
+        self._translate: Translate = translate or segment.translate
+        self._repairs: dict[str, int] = {}
         # Called for every record: C code, not methods.
         self.key_of: Callable[[IdentityEvent], str] = attrgetter("device_id")
         self.time_of: Callable[[IdentityEvent], EventTime] = attrgetter("at")
@@ -113,12 +125,12 @@ class IdentityStage:
             self._loaded.append(state)
         return state
 
-    def decode(self, record: Record) -> IdentityEvent:
+    def _decode_native(self, record: Record) -> IdentityEvent:
         raw = record.value
         try:
             envelope = _decode_usual(raw)
         except (msgspec.DecodeError, UnicodeDecodeError, RecursionError):
-            return self._decode_at_length(raw)  # says what is wrong, or finds that it can be used
+            return self._decode_or_mend(record)  # says what is wrong, or finds that it can be used
         moment, device = envelope.timestamp, envelope.anonymous_id
         if (
             envelope.user_id is None
@@ -133,7 +145,42 @@ class IdentityStage:
             earliest, latest = self._believable
             if earliest <= at <= latest:
                 return IdentityEvent(device, envelope.message_id, at, raw)
-        return self._decode_at_length(raw)
+        return self._decode_or_mend(record)
+
+    def _decode_or_mend(self, record: Record) -> IdentityEvent:
+        """A native event that is not like most: as it is if it can be used so, else mended, or taken out of its batch."""
+        try:
+            return self._decode_at_length(record.value)
+        except Refused as refused:
+            if refused.reason in segment.MENDS:
+                with suppress(Refused):  # then the first word counts
+                    return self._decode_translated(record)
+            raise
+
+    def _decode_translated(self, record: Record) -> IdentityEvent:
+        """The record's one event. Raises Several, Refused, Unavailable."""
+        events: list[IdentityEvent] = []
+        refusals: list[Refused] = []
+        pieces = self._translate(Incoming(record.value, record.key, record.headers, record.timestamp))
+        for piece in pieces:
+            try:
+                if isinstance(piece, Refused):
+                    raise piece
+                events.append(self._decode_at_length(piece.value))
+            except Refused as refused:
+                refusals.append(refused)
+            else:
+                for reason in piece.repairs:
+                    self._repairs[reason] = self._repairs.get(reason, 0) + 1
+        if len(pieces) > 1:
+            raise Several(events, _in_sum(refusals, len(pieces)))
+        if refusals:
+            raise refusals[0]
+        return events[0]
+
+    def take_repairs(self) -> dict[str, int]:
+        taken, self._repairs = self._repairs, {}
+        return taken
 
     def _decode_at_length(self, raw: bytes) -> IdentityEvent:
         if len(raw) > MAX_BYTES:

@@ -9,12 +9,12 @@ from typing import Any, Generic, Protocol, TypeVar, cast, runtime_checkable
 
 import msgspec
 
-from cartstream.errors import CartstreamError, PartitionHalted, Refused
+from cartstream.errors import CartstreamError, PartitionHalted, Refused, Unavailable
 from cartstream.events import avro, topics
 from cartstream.events.records import Watermark
 from cartstream.events.times import EventTime
 from cartstream.runtime.kafka import LARGEST_RECORD
-from cartstream.runtime.stage import Output, Record, Stage, Step
+from cartstream.runtime.stage import Output, Record, Repairs, Several, Stage, Step
 from cartstream.runtime.store import Batch, Checkpoint, Opened, StateStore, Wire
 from cartstream.runtime.tally import Tally
 from cartstream.runtime.timers import Timers
@@ -97,6 +97,7 @@ class Partition(Generic[S]):
         self.stage = stage
         # Asked once: isinstance against a protocol looks up every member anew.
         self._source = stage if isinstance(stage, Source) else None
+        self._repairs = stage if isinstance(stage, Repairs) else None
         self.number = number
         self._store = store
         self._layout = layout
@@ -185,6 +186,8 @@ class Partition(Generic[S]):
         header = self._layout.watermark_header
         events: list[tuple[Record, str, Any]] = []
         marks: list[Watermark] = []
+        if self._repairs is not None:
+            self._repairs.take_repairs()  # of an attempt given up
         for record in records:
             try:
                 value = record.value
@@ -198,14 +201,26 @@ class Partition(Generic[S]):
                 event = decode(record)
                 events.append((record, key_of(event), event))
             except Refused as refused:
-                letter = dead_letter(stage.name, record, refused)
-                self.tally.refused[refused.reason] = self.tally.refused.get(refused.reason, 0) + 1
-                work.outputs.append(letter)
+                self._refuse(record, refused, work)
+            except Several as several:
+                events += [(record, key_of(event), event) for event in several.events]
+                if several.refused is not None:
+                    self._refuse(record, several.refused, work)
+            except Unavailable:
+                raise
             except Exception as error:
                 raise StepFailed(record.offset, error) from error
         if source is not None and events:
             self.tally.newest = max(self.tally.newest, *map(source.time_of, [event for _, _, event in events]))
+        if self._repairs is not None:
+            for reason, count in self._repairs.take_repairs().items():
+                self.tally.found["repaired", reason] = count
         return events, marks
+
+    def _refuse(self, record: Record, refused: Refused, work: _Work[S]) -> None:
+        letter = dead_letter(self.stage.name, record, refused)
+        self.tally.refused[refused.reason] = self.tally.refused.get(refused.reason, 0) + 1
+        work.outputs.append(letter)
 
     def _places(self, events: list[tuple[Record, str, Any]], marks: list[Watermark]) -> tuple[list[Entry[S] | None], list[Entry[S]]]:
         """The entry of each event, None for a watermark's; and those that are not here, also for the wake-ups that `marks` bring. They

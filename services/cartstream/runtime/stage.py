@@ -10,10 +10,12 @@ alone, never on batch size, speed or how often a watermark arrives:
 
 from __future__ import annotations
 
+from collections.abc import Sequence
 from typing import Any, Generic, Protocol, TypeVar, runtime_checkable
 
 import msgspec
 
+from cartstream.errors import Refused
 from cartstream.events.times import EventTime
 
 S = TypeVar("S", bound=msgspec.Struct)
@@ -79,6 +81,19 @@ class Step(msgspec.Struct, Generic[S], gc=False):
     """(kind, detail) pairs for the outcome counters, from small fixed sets of words."""
 
 
+class Several(Exception):
+    """What `Stage.decode` raises for a record that holds several events: those that can be used, and what became of the others.
+
+    Raised, not returned: the records of one event, nearly all, then pay nothing for it, not even a look. With `refused` the whole
+    record becomes a dead letter, for it is the source's own bytes that are kept; the events go on all the same.
+    """
+
+    def __init__(self, events: Sequence[Any], refused: Refused | None = None) -> None:
+        super().__init__(f"{len(events)} events in one record")
+        self.events = events
+        self.refused = refused
+
+
 class Stage(Protocol[S]):
     """A stateful service. The caller hands `state` over: `step` and `wake` may change it in place and return it."""
 
@@ -88,7 +103,8 @@ class Stage(Protocol[S]):
     """Chain topics that this stage writes: they get its watermarks."""
 
     def decode(self, record: Record) -> Any:
-        """The event in a record. Raises Refused: the record goes to the dead-letter topic."""
+        """The event in a record. Raises Refused: the record goes to the dead-letter topic; Several, if it holds several; Unavailable, if
+        a server must be asked first: the batch is then read again, nothing is skipped."""
 
     def key_of(self, event: Any) -> str:
         """Whose state it changes."""
@@ -110,3 +126,11 @@ class Remembers(Protocol):
 
     def forget(self) -> None:
         """Work will be done again: what was learnt since from others, or by itself, must not be known yet. As after a start."""
+
+
+@runtime_checkable
+class Repairs(Protocol):
+    """A stage whose `decode` keeps events that are not all as they should be."""
+
+    def take_repairs(self) -> dict[str, int]:
+        """How often what was mended since the last call, by reason of `events.repairs`."""

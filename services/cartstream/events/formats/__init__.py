@@ -1,0 +1,1 @@
+"""Input formats: what a retailer's clickstream may be written in, as native (Segment-spec) events."""
