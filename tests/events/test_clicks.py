@@ -9,6 +9,7 @@ import pytest
 from cartstream.errors import Refused
 from cartstream.events import clicks
 from cartstream.events.clicks import ACTIONS, Action, Product, Properties, decode_click, device_of, message_id_of, time_of
+from cartstream.events.properties import PROPERTY_REPAIRS, number_in
 from cartstream.events.times import parse_iso
 
 
@@ -17,33 +18,82 @@ def decoded(**fields: Any) -> clicks.Click:
 
 
 @pytest.mark.parametrize(
-    ("properties", "expected"),
+    "properties",
     [
-        ({"product_id": "p", "price": 9.5, "quantity": 2}, Properties("p", None, 2, 9.5)),
-        ({"price": "9.50", "quantity": "2"}, Properties(quantity=2, price=9.5)),
-        ({"price": "9,50 €", "quantity": 2}, Properties(quantity=2)),
-        ({"price": {"amount": 9}, "product_id": "p"}, Properties("p")),
-        ({"quantity": "many", "product_id": "p"}, Properties("p")),
-        ({"quantity": 1.5, "product_id": "p"}, Properties("p")),
-        ({"product_id": 17}, Properties()),
-        ({"products": "none", "order_id": "o"}, Properties(order_id="o")),
+        {"product_id": "p", "price": 9.5, "quantity": 2},
+        {"price": "9.50", "quantity": "2"},
+        {"quantity": 2.0, "products": [], "total": None},
+        {"unheard": {"of": [1]}, "currency": "EUR"},
+    ],
+)
+def test_what_can_be_read_as_it_is_counts_as_no_repair(properties: dict[str, Any]) -> None:
+    assert type(decoded(event="Product Added", properties=properties)) is clicks.Click
+
+
+@pytest.mark.parametrize(
+    ("properties", "expected", "repairs"),
+    [
+        ({"price": "9,50 €", "quantity": 2}, Properties(quantity=2, price=9.5), {"number_in_text"}),
+        ({"price": "on request"}, Properties(), {"field_dropped"}),
+        ({"price": {"amount": 9}, "product_id": "p"}, Properties("p"), {"field_dropped"}),
+        ({"price": True, "quantity": False}, Properties(), {"field_dropped"}),
+        ({"quantity": "many", "product_id": "p"}, Properties("p"), {"field_dropped"}),
+        ({"quantity": "2 pcs", "product_id": "p"}, Properties("p", quantity=2), {"number_in_text"}),
+        ({"quantity": "2,5", "product_id": "p"}, Properties("p"), {"field_dropped"}),
+        ({"quantity": 1.5, "product_id": "p"}, Properties("p"), {"field_dropped"}),
+        ({"product_id": 17, "order_id": 4}, Properties("17", order_id="4"), {"number_for_text"}),
+        ({"product_id": True}, Properties(), {"field_dropped"}),
+        ({"products": "none", "order_id": "o"}, Properties(order_id="o"), {"field_dropped"}),
+        ({"products": {"sku": "a"}}, Properties(products=[Product(sku="a")]), {"list_of_one"}),
         (
             {"products": [{"product_id": "a", "quantity": "x"}, "b", None, {"sku": "c"}]},
             Properties(products=[Product("a"), Product(sku="c")]),
+            {"field_dropped", "product_dropped"},
         ),
-        ({"total": None, "revenue": "3"}, Properties(revenue=3.0)),
-        ({"unheard": {"of": [1]}, "currency": "EUR"}, Properties(currency="EUR")),
+        ("secret", Properties(), {"field_dropped"}),
+        ([], Properties(), {"field_dropped"}),
     ],
 )
-def test_a_property_of_the_wrong_kind_is_dropped_and_the_event_kept(properties: dict[str, Any], expected: Properties) -> None:
+def test_a_property_of_the_wrong_kind_is_repaired_or_dropped_and_the_event_kept(
+    properties: Any, expected: Properties, repairs: set[str]
+) -> None:
     click = decoded(event="Product Added", anonymousId="d1", properties=properties)
     assert click.properties == expected
     assert (click.event, click.anonymous_id) == ("Product Added", "d1")
+    assert isinstance(click, clicks.RepairedClick)
+    assert set(click.repairs) == repairs
+    assert repairs <= set(PROPERTY_REPAIRS)
 
 
-def test_properties_that_are_no_object_are_a_wrong_schema_without_a_word_of_their_content() -> None:
-    with pytest.raises(Refused, match=r"^wrong_schema: \$\.properties$"):
-        decoded(properties="secret")
+@pytest.mark.parametrize(
+    ("text", "expected"),
+    [
+        ("12,50 €", 12.5),
+        ("$1,299.00", 1299.0),
+        ("1.299,00 EUR", 1299.0),
+        ("1 299,00", 1299.0),
+        ("CHF 1’299.50", 1299.5),
+        ("1,299", 1299.0),
+        ("1.299 €", 1299.0),
+        ("0,125", 0.125),
+        ("1,299,000", 1_299_000.0),
+        ("12,5", 12.5),
+        ("12.", 12.0),
+        ("-3,00", -3.0),
+        (" 7 ", 7.0),
+        ("free", None),
+        ("", None),
+        ("2 for 5", None),
+        ("9" * 65, None),
+    ],
+)
+def test_a_number_is_read_as_people_write_it(text: str, expected: float | None) -> None:
+    assert number_in(text) == expected
+
+
+def test_a_wrong_schema_says_where_without_a_word_of_the_content() -> None:
+    with pytest.raises(Refused, match=r"^wrong_schema: \$\.anonymousId$"):
+        decoded(anonymousId=["secret"])
 
 
 @pytest.mark.parametrize(
@@ -124,7 +174,7 @@ def test_an_event_of_a_server_belongs_to_a_device_of_the_users_own() -> None:
 def test_events_are_known_by_their_segment_names_in_both_spellings() -> None:
     assert ACTIONS["Order Completed"] is ACTIONS["order_completed"] is Action.ORDER
     assert ACTIONS["Payment Info Entered"] is Action.CHECKOUT
-    assert len(ACTIONS) == 20
+    assert len(ACTIONS) == 40
 
 
 def test_a_click_needs_no_more_than_its_type() -> None:

@@ -180,3 +180,12 @@ def test_changes_that_waited_in_the_first_layout_still_find_their_place() -> Non
     first = FirstState("c1", version=T0 + 5, lines=basket.lines, seen=basket.seen, recent=waiting.recent, settled=Held())
     shop.states["c1"] = msgspec.msgpack.encode(first)
     assert shop.see(remove("a", 3), add("a", 4)).cart() == {"a": 2}
+
+
+def test_a_click_that_had_to_be_mended_counts_as_such_by_reason() -> None:
+    shop = Shop().see(track("Product Added", 0, product_id=17, price="9,50 €"), track("Product Added", 1, product_id="b", price="1.00"))
+    assert shop.cart() == {"17": 1, "b": 1}
+    assert [outcome for outcome in shop.outcomes if outcome[0] == "repaired"] == [
+        ("repaired", "number_for_text"),
+        ("repaired", "number_in_text"),
+    ]

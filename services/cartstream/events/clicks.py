@@ -1,7 +1,7 @@
 """The clickstream's native form: Segment-spec JSON, decoded to only the fields that a service uses.
 
-Source: Segment Spec v2 (common fields, e-commerce events). A field of the wrong kind inside `properties` is dropped and the
-event kept; what cannot be kept raises Refused with one of the reasons of `REASONS`.
+Source: Segment Spec v2 (common fields, e-commerce events). A field of the wrong kind inside `properties` is repaired or dropped and
+the event kept (see `properties`); what cannot be kept raises Refused with one of the reasons of `REASONS`.
 """
 
 from __future__ import annotations
@@ -15,6 +15,7 @@ from typing import Any, TypeAlias
 import msgspec
 
 from cartstream.errors import Refused
+from cartstream.events.properties import usable
 from cartstream.events.times import EventTime, from_datetime, parse_iso
 
 REASONS = (
@@ -60,10 +61,11 @@ class Properties(Product, gc=False):
     trigger: str | None = None
     dwell_ms: int | None = None
     scroll_pct: float | None = None
+    query: str | None = None
 
 
 class Action(IntEnum):
-    """What an event means to sessions and carts."""
+    """What an event means to sessions and carts. SILENT: no sign that the shopper is there."""
 
     SILENT = -1
     OTHER = 0
@@ -75,6 +77,7 @@ class Action(IntEnum):
     CHECKOUT = 6
     ORDER = 7
     EXIT = 8
+    SEARCH = 9
 
 
 _NAMES = {
@@ -88,6 +91,16 @@ _NAMES = {
     "Payment Info Entered": Action.CHECKOUT,
     "Order Completed": Action.ORDER,
     "Exit Intent": Action.EXIT,
+    "Products Searched": Action.SEARCH,
+    "Order Updated": Action.SILENT,
+    "Order Refunded": Action.SILENT,
+    "Order Cancelled": Action.SILENT,
+    "Email Delivered": Action.SILENT,
+    "Email Opened": Action.SILENT,
+    "Email Link Clicked": Action.SILENT,
+    "Email Bounced": Action.SILENT,
+    "Email Marked as Spam": Action.SILENT,
+    "Unsubscribed": Action.SILENT,
 }
 ACTIONS = _NAMES | {name.lower().replace(" ", "_"): action for name, action in _NAMES.items()}
 
@@ -104,6 +117,12 @@ class Click(msgspec.Struct, gc=False, rename="camel"):
     properties: Properties | None = None
 
 
+class RepairedClick(Click, gc=False, rename="camel"):
+    """An event that is not as the sender meant it. `repairs`: why, of `properties.PROPERTY_REPAIRS`."""
+
+    repairs: tuple[str, ...] = ()
+
+
 class _Envelope(msgspec.Struct, rename="camel"):
     """The rest of the common fields, for the rare event that needs them."""
 
@@ -116,7 +135,7 @@ class _Envelope(msgspec.Struct, rename="camel"):
     sent_at: Moment | None = None
     received_at: Moment | None = None
     event: str | None = None
-    properties: dict[str, Any] | None = None
+    properties: Any = None
 
 
 _decode_click = msgspec.json.Decoder(Click, strict=False).decode
@@ -124,7 +143,7 @@ _decode_envelope = msgspec.json.Decoder(_Envelope, strict=False).decode
 
 
 def decode_click(raw: bytes) -> Click:
-    """An event of the identified clickstream. Raises Refused."""
+    """An event of the identified clickstream; a `RepairedClick` if something of it had to be mended or left out. Raises Refused."""
     try:
         return _decode_click(raw)
     except (msgspec.DecodeError, UnicodeDecodeError) as error:
@@ -142,30 +161,18 @@ def _repaired(raw: bytes, error: Exception) -> Click:
         raise Refused("wrong_schema", _path_only(again)) from again
     except RecursionError as again:
         raise Refused("unparseable", "nested too deeply") from again
-    return Click(
+    repairs: list[str] = []
+    properties = usable(Properties, Product, envelope.properties, repairs) if envelope.properties is not None else None
+    return RepairedClick(
         type=envelope.type,
         anonymous_id=envelope.anonymous_id,
         user_id=envelope.user_id,
         message_id=envelope.message_id,
         timestamp=envelope.timestamp,
         event=envelope.event,
-        properties=_usable(Properties, envelope.properties or {}),
+        properties=properties,
+        repairs=tuple(sorted(set(repairs))),
     )
-
-
-def _usable(kind: type[Any], fields: dict[str, Any]) -> Any:
-    """`kind` from those fields that fit; the others are left out."""
-    kept = {}
-    for field in msgspec.structs.fields(kind):
-        value = fields.get(field.name)
-        if field.name == "products" and isinstance(value, list):
-            kept["products"] = [_usable(Product, entry) for entry in value if isinstance(entry, dict)]
-        elif value is not None:
-            try:
-                kept[field.name] = msgspec.convert(value, field.type, strict=False)
-            except msgspec.ValidationError:
-                continue
-    return kind(**kept)
 
 
 def _path_only(error: Exception) -> str:

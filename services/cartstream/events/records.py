@@ -48,6 +48,25 @@ class Session(msgspec.Struct, frozen=True):
     page_views: int
     viewed: list[str]
     """The last products looked at, newest last, bounded."""
+    product_views: int = 0
+
+
+class Look(msgspec.Struct, frozen=True):
+    """A product that the customer looked at: last when, how often within seven days of then, and at what price."""
+
+    product_id: str
+    at: EventTime
+    views: int
+    price: float | None = None
+    currency: str | None = None
+
+
+class Habits(msgspec.Struct, frozen=True):
+    """What the customer did lately, on all devices. `recent` has the last products looked at, newest last, bounded; `visits` is in how
+    many hours of the last four weeks a visit began, bounded: 0 is a new visitor."""
+
+    recent: list[Look]
+    visits: int
 
 
 class ExitHint(msgspec.Struct, frozen=True):
@@ -73,7 +92,8 @@ class Activity(msgspec.Struct, frozen=True):
     kind: session_started, session_ended, product_viewed, cart_updated, cart_emptied, checkout_started, exit_signal,
     order_placed, retracted. `last_activity` is the latest event time of any of the customer's devices known so far; `cart` is the
     cart after the event (None when empty). A session_started or session_ended is about its session alone: `last_activity` is the
-    session's, `cart` None; of the others only an exit_signal has a session, as it is known by then.
+    session's, `cart` None; of the others only an exit_signal has a session, as it is known by then. `habits` come with a session_ended, the
+    session included, and with an exit_signal, as they are known by then: the visits before, and the looks of this one.
 
     Until the watermark has passed, what was told may turn out otherwise: an earlier event came later. It is told again under the same id,
     and the last one told counts; retracted: nothing came of it after all.
@@ -89,6 +109,7 @@ class Activity(msgspec.Struct, frozen=True):
     cart: Cart | None = None
     exit: ExitHint | None = None
     order: Order | None = None
+    habits: Habits | None = None
 
 
 class Signal(msgspec.Struct, frozen=True):

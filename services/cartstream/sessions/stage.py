@@ -14,7 +14,7 @@ from cartstream.runtime.stage import Record, Step
 from cartstream.sessions import layouts
 from cartstream.sessions.settings import SessionsSettings
 from cartstream.sessions.state import CustomerState
-from cartstream.sessions.step import SERVICE, ClickEvent, ControlEvent, Event, SessionRules, step, wake
+from cartstream.sessions.step import SERVICE, ClickEvent, ControlEvent, Event, RepairedEvent, SessionRules, step, wake
 
 _JSON = ord("{")
 
@@ -45,7 +45,7 @@ class SessionsStage:
             raise Refused("missing_id", "an identified event without the customer as its key")
         click = clicks.decode_click(raw)
         message_id = click.message_id
-        return ClickEvent(
+        event = ClickEvent(
             customer_id,
             click.anonymous_id or clicks.device_of(None, click.user_id),
             clicks.time_of(click.timestamp, raw),
@@ -54,6 +54,7 @@ class SessionsStage:
             click,
             raw,
         )
+        return event if click.__class__ is clicks.Click else _repaired(event)
 
     def step(self, state: CustomerState | None, event: Event, watermark: EventTime) -> Step[CustomerState]:
         return step(state, event, watermark, self.rules)
@@ -70,6 +71,12 @@ def _action(click: clicks.Click) -> Action:
     if click.type == "track":
         return clicks.ACTIONS.get(click.event or "", _OTHER)
     return _ACTION_OF_TYPE.get(click.type, _SILENT)
+
+
+def _repaired(event: ClickEvent) -> RepairedEvent:
+    click = event.click
+    repairs = click.repairs if isinstance(click, clicks.RepairedClick) else ()
+    return RepairedEvent(event.customer_id, event.device_id, event.at, event.message_id, event.action, click, event.raw, repairs)
 
 
 def _control(raw: bytes) -> ControlEvent:

@@ -50,6 +50,12 @@ class ClickEvent(msgspec.Struct, gc=False):
     raw: bytes
 
 
+class RepairedEvent(ClickEvent, gc=False):
+    """A click with something mended or left out. `repairs`: why, of `events.properties.PROPERTY_REPAIRS`."""
+
+    repairs: tuple[str, ...] = ()
+
+
 class ControlEvent(msgspec.Struct, gc=False):
     """What identity, or another partition, says of a customer."""
 
@@ -70,6 +76,8 @@ def step(state: CustomerState | None, event: Event, watermark: EventTime, rules:
     if isinstance(event, ClickEvent):
         if state.merged_into is not None:
             return _keep(state, rules, [Output(topics.IDENTIFIED, state.merged_into, event.raw)])
+        if event.__class__ is not ClickEvent:
+            return _repaired(state, event, watermark, rules)
         return _click(state, event, watermark, rules)
     record = event.record
     if isinstance(record, Merge):
@@ -111,6 +119,13 @@ def _click(state: CustomerState, event: ClickEvent, watermark: EventTime, rules:
     if visit is not None and action is _EXIT:
         outputs.append(_exit(state, event, visit))
     return Step(state, outputs, _next_wake(state, rules), outcomes=_LATE if visit is None else _ON_TIME)
+
+
+def _repaired(state: CustomerState, event: ClickEvent, watermark: EventTime, rules: SessionRules) -> Step[CustomerState]:
+    taken = _click(state, event, watermark, rules)
+    repairs = event.repairs if isinstance(event, RepairedEvent) else ()
+    taken.outcomes = [*taken.outcomes, *(("repaired", reason) for reason in repairs)]
+    return taken
 
 
 def _repeated(state: CustomerState, rules: SessionRules) -> Step[CustomerState]:
