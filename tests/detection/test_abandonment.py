@@ -7,7 +7,7 @@ import pytest
 from cartstream.detection import DetectionStage
 from cartstream.detection.settings import DetectionSettings
 from cartstream.errors import ConfigError
-from cartstream.events.records import Signal
+from cartstream.events.records import Activity, Order, Signal
 from cartstream.events.times import DAY, HOUR
 from cartstream.runtime.settings import load
 from tests.detection.harness import END, Partition
@@ -127,6 +127,72 @@ def test_shopper_idle_carries_the_same_episode_and_the_new_last_activity() -> No
 
 def test_a_cart_below_the_minimum_is_not_signalled() -> None:
     assert kinds_of(Shopper().visit(0, 10).add(5), min_cart_value=10.01) == []
+
+
+@pytest.mark.parametrize(
+    ("least", "signals"), [({"EUR": 10.01}, []), ({"EUR": 10.0}, ["cart_abandoned"]), ({"USD": 99.0}, ["cart_abandoned"])]
+)
+def test_a_currency_may_have_a_minimum_of_its_own(least: dict[str, float], signals: list[str]) -> None:
+    assert kinds_of(Shopper().visit(0, 10).add(5), min_cart_values=least) == signals
+
+
+@pytest.mark.parametrize("least", [{"euro": 1.0}, {"EUR": -1.0}, {"eur": 1.0}])
+def test_a_minimum_that_is_none_is_refused_by_name(least: dict[str, float]) -> None:
+    with pytest.raises(ConfigError, match="CARTSTREAM_MIN_CART_VALUES"):
+        load(DetectionSettings, min_cart_values=least)
+
+
+@pytest.mark.parametrize(("guard_s", "kinds"), [(5_341, []), (5_340, ["browse_abandoned"])])
+def test_looking_soon_after_an_order_is_not_browsing(guard_s: int, kinds: list[str]) -> None:
+    shopper = Shopper().visit(0, 10, orders=1).add(1).order(5).visit(60, 64, device="laptop", viewed=("parcel",))
+    found = [kind for kind in kinds_of(shopper, no_abandonment_after_order_s=guard_s) if kind != "order_placed"]
+
+    assert found == kinds
+
+
+@pytest.mark.parametrize(("cooldown_s", "carts"), [(0, 2), (6_000, 2), (6_001, 1)])
+def test_two_abandonments_of_a_kind_keep_the_cooldown_apart(cooldown_s: int, carts: int) -> None:
+    shopper = Shopper().visit(0, 10).add(5).visit(100, 110).add(105)
+
+    assert kinds_of(shopper, abandonment_cooldown_s=cooldown_s).count("cart_abandoned") == carts
+
+
+def test_the_cooldown_of_one_kind_leaves_another_alone() -> None:
+    shopper = Shopper().visit(0, 10).add(5).visit(100, 110).checkout(105)
+
+    assert "checkout_abandoned" in kinds_of(shopper, abandonment_cooldown_s=36_000)
+
+
+def recovered(*activities: Activity, left: Shopper) -> list[Signal]:
+    partition = Partition(DetectionStage(load(DetectionSettings)))
+    partition.feed(*left.activities)
+    partition.advance(left.time(60))
+    partition.feed(*activities)
+    partition.advance(END)
+    return [signal for signal in partition.published("signals") if signal.kind == "cart_recovered"]
+
+
+@pytest.mark.parametrize(
+    ("order", "amount"),
+    [
+        (Order("o", 17.5, "EUR", ["shoe"]), 17.5),
+        (Order("o", None, "EUR", ["shoe"]), 10.0),
+        (Order("o", None, None, []), 30.0),
+        (Order("o", None, None, ["something else"]), 0.0),
+    ],
+)
+def test_a_recovery_says_what_it_brought(order: Order, amount: float) -> None:
+    left = Shopper().visit(0, 10).add(5, "shoe").add(6, "hat").add(7, "hat")
+    bought = Activity("order", "order_placed", "ann", left.time(90), left.time(90), "phone", order=order)
+
+    assert [signal.amount for signal in recovered(bought, left=left)] == [amount]
+
+
+def test_an_order_before_the_abandonment_that_comes_late_recovers_nothing() -> None:
+    left = Shopper().visit(0, 10).add(5)
+    bought = Activity("order", "order_placed", "ann", left.time(39), left.time(39), "phone", order=Order("o", 10.0, "EUR", []))
+
+    assert recovered(bought, left=left) == []
 
 
 def test_each_kind_has_its_own_delay() -> None:

@@ -134,7 +134,28 @@ def _order_placed(state: DetectionState, activity: Activity, found: Found) -> No
         state.cart_at = max(state.cart_at, activity.at)
         state.began_at, state.checkout_at = max(state.began_at, activity.at), 0
     if left is not None and left.kind in _OF_CARTS:
-        found.signal(_about(state, "cart_recovered", activity.at, left.episode, activity.id, cart=bought_from, order=activity.order))
+        _recovered(state, left, activity, bought_from, found)
+
+
+def _recovered(state: DetectionState, left: Abandonment, activity: Activity, bought_from: Cart | None, found: Found) -> None:
+    """Only by an order that followed: one that comes late, and was before, shows that nothing had been abandoned."""
+    if activity.at < left.at:
+        found.outcomes.append(("abandonment", "bought_before"))
+        return
+    amount = _amount(activity.order, bought_from)
+    signal = _about(state, "cart_recovered", activity.at, left.episode, activity.id, cart=bought_from, order=activity.order, amount=amount)
+    found.signal(signal)
+
+
+def _amount(order: Order | None, bought_from: Cart | None) -> float | None:
+    """What the order says, or else what its products cost in the cart; it names none if it took all."""
+    if order is not None and order.value is not None:
+        return order.value
+    if bought_from is None or order is None:
+        return None
+    if not order.product_ids:
+        return bought_from.value
+    return sum(item.quantity * item.price for item in bought_from.items if item.product_id in order.product_ids and item.price is not None)
 
 
 APPLY: dict[str, Callable[[DetectionState, Activity, Found], None]] = {
@@ -179,7 +200,7 @@ def judge(state: DetectionState, at: EventTime, settings: DetectionSettings, fou
     if state.cart is not None:
         signalled = _judge_cart(state, state.cart, at, viewed, settings, found)
     else:
-        signalled = visit is not None and _judge_browsing(state, visit, at, found)
+        signalled = visit is not None and _judge_browsing(state, visit, at, settings, found)
     left = state.abandonment
     if not signalled and left is not None and left.returned:
         left.returned = False
@@ -189,27 +210,42 @@ def judge(state: DetectionState, at: EventTime, settings: DetectionSettings, fou
 
 def _judge_cart(state: DetectionState, cart: Cart, at: EventTime, viewed: list[str], settings: DetectionSettings, found: Found) -> bool:
     kind, episode = _kind(state), str(cart.version)
-    if cart.value < settings.min_cart_value:
-        found.outcomes.append(("cart", "below_minimum"))
-        return False
     if Signalled(kind, episode) in state.signalled or Signalled(CHECKOUT, episode) in state.signalled:
         return False
-    _abandoned(state, _about(state, kind, at, episode, episode, cart=cart, viewed=viewed), found)
+    why_not = "below_minimum" if cart.value < settings.least_value(cart.currency) else _why_not(state, kind, at, settings)
+    if why_not is not None:
+        found.outcomes.append((kind, why_not))
+        return False
+    _abandoned(state, _about(state, kind, at, episode, episode, cart=cart, viewed=viewed), settings, found)
     return True
 
 
-def _judge_browsing(state: DetectionState, visit: Visit, at: EventTime, found: Found) -> bool:
+def _judge_browsing(state: DetectionState, visit: Visit, at: EventTime, settings: DetectionSettings, found: Found) -> bool:
     bought = visit.orders > 0 or state.order_mark >= visit.started_at
     if bought or not visit.viewed or Signalled(BROWSE, visit.session_id) in state.signalled:
         return False
-    _abandoned(state, _about(state, BROWSE, at, visit.session_id, visit.session_id, viewed=visit.viewed), found)
+    why_not = _why_not(state, BROWSE, at, settings)
+    if why_not is not None:
+        found.outcomes.append((BROWSE, why_not))
+        return False
+    _abandoned(state, _about(state, BROWSE, at, visit.session_id, visit.session_id, viewed=visit.viewed), settings, found)
     return True
 
 
-def _abandoned(state: DetectionState, signal: Signal, found: Found) -> None:
+def _why_not(state: DetectionState, kind: str, at: EventTime, settings: DetectionSettings) -> str | None:
+    """The guards that every kind of abandonment has."""
+    if state.order_mark and at - state.order_mark < settings.no_abandonment_after_order_s * SECOND:
+        return "recent_order"
+    last = state.signalled_at.get(kind)
+    return "cooldown" if last is not None and at - last < settings.abandonment_cooldown_s * SECOND else None
+
+
+def _abandoned(state: DetectionState, signal: Signal, settings: DetectionSettings, found: Found) -> None:
     episode = signal.episode or ""
     state.abandonment = Abandonment(signal.kind, episode, signal.at)
     state.signalled = [*state.signalled, Signalled(signal.kind, episode)][-SIGNALLED_LIMIT:]
+    if settings.abandonment_cooldown_s:
+        state.signalled_at[signal.kind] = signal.at
     found.signal(signal)
 
 
@@ -223,6 +259,7 @@ def _about(
     cart: Cart | None = None,
     order: Order | None = None,
     viewed: list[str] | None = None,
+    amount: float | None = None,
 ) -> Signal:
     """`cause` is what makes the signal's id: the same cause gives the same id."""
     return Signal(
@@ -235,4 +272,5 @@ def _about(
         cart=cart,
         order=order,
         viewed=list(viewed or []),
+        amount=amount,
     )

@@ -45,8 +45,13 @@ def join(mine: DetectionState, other: DetectionState, merged_at: EventTime) -> D
         abandonment=left,
         signalled=sorted({*mine.signalled, *other.signalled}, key=_newest_cart_last)[-2 * SIGNALLED_LIMIT :],
         latches=sorted({*mine.latches, *other.latches}, key=lambda latch: (latch.at, latch.session_id))[-LATCH_LIMIT:],
+        signalled_at={kind: max(mine.signalled_at.get(kind, 0), other.signalled_at.get(kind, 0)) for kind in _kinds(mine, other)},
         parcels=sorted({*mine.parcels, *other.parcels}, key=lambda parcel: (parcel.at, parcel.loser)),
     )
+
+
+def _kinds(mine: DetectionState, other: DetectionState) -> list[str]:
+    return sorted({*mine.signalled_at, *other.signalled_at})
 
 
 def _pending(mine: list[Activity], other: list[Activity]) -> list[Activity]:

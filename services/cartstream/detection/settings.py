@@ -23,6 +23,15 @@ class DetectionSettings(StageSettings):
     min_cart_value: float = Field(
         0.0, ge=0, description="a cart worth less, in its own currency, is not signalled; 0 signals all (Oracle's default)"
     )
+    min_cart_values: dict[str, float] = Field(
+        {}, description='the same where a currency has its own, as JSON: {"JPY": 5000, "EUR": 30}; other currencies take min_cart_value'
+    )
+    no_abandonment_after_order_s: int = Field(
+        0, ge=0, description="silence after an order in which nothing counts as abandoned: who tracks a parcel looks like browsing; 0: none"
+    )
+    abandonment_cooldown_s: int = Field(
+        0, ge=0, description="least time between two abandonments of one kind; 0: none, since journeys have reentry_after of their own"
+    )
     exit_armed_after_s: float = Field(5.0, ge=0, description="dwell before an exit can count; use-exit-intent waits 5 s, ouibounce 1 s")
     exit_threshold: float = Field(
         0.5, ge=0, le=1, description="least score that is a signal: a pointer leaving with a cart passes, without one it does not"
@@ -39,6 +48,18 @@ class DetectionSettings(StageSettings):
         if value < gap:
             raise ValueError(f"{value} s is shorter than a session's gap of {gap} s, so the shopper may still be there; give {gap} or more")
         return value
+
+    @field_validator("min_cart_values")
+    @classmethod
+    def _by_currency(cls, value: dict[str, float]) -> dict[str, float]:
+        for currency, least in value.items():
+            if not (len(currency) == 3 and currency.isascii() and currency.isupper()) or not 0 <= least < float("inf"):
+                raise ValueError(f"{currency!r}: {least!r} is no minimum; give three capital letters and 0 or more")
+        return value
+
+    def least_value(self, currency: str | None) -> float:
+        """What a cart in this currency must be worth to be signalled."""
+        return self.min_cart_values.get((currency or "").upper(), self.min_cart_value)
 
     @property
     def keep_ms(self) -> int:

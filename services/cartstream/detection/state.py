@@ -108,6 +108,8 @@ class DetectionState(msgspec.Struct, array_like=True):
     sessions that ended last, as `short` has them. `parcels` wait for the watermark, too, by time. A customer that was merged keeps only
     `merged_into`.
 
+    `signalled_at` has the last abandonment of each kind, if there is a cooldown.
+
     Only while it is stored is the cart in `kept_cart` and `open` in `kept_open`, and if it is `relative`, `applied_at` and the cart's
     times, where they are not after `last_activity`, are the (negative) distance to 1 ms after it.
     """
@@ -135,6 +137,7 @@ class DetectionState(msgspec.Struct, array_like=True):
     parcels: list[Parcel] = []
     kept_open: list[KeptSession] = []
     relative: bool = False
+    signalled_at: dict[str, EventTime] = {}
 
 
 OrderKey: TypeAlias = tuple[EventTime, int, EventTime, str]

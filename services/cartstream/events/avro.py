@@ -31,6 +31,8 @@ TYPES: dict[str, type[msgspec.Struct]] = {
     "handover": records.Handover,
     "watermark": records.Watermark,
     "channel_failed": records.ChannelFailed,
+    "product": records.Product,
+    "note": records.Note,
 }
 
 

@@ -112,13 +112,23 @@ class Activity(msgspec.Struct, frozen=True):
     habits: Habits | None = None
 
 
+class ProductChange(msgspec.Struct, frozen=True):
+    """What became of a product that a shopper wants. Prices are for one piece; `previous_price` is what the shopper last knew."""
+
+    product_id: str
+    price: float | None = None
+    previous_price: float | None = None
+    currency: str | None = None
+
+
 class Signal(msgspec.Struct, frozen=True):
     """What journeys decide on (topic `signals`, key customer_id).
 
-    kind: exit_intent, cart_abandoned, checkout_abandoned, browse_abandoned, cart_recovered, shopper_returned, shopper_idle,
-    cart_updated, cart_emptied, order_placed (told at once, with nothing but the order). For abandonments `at` is when it became true,
-    `last_activity` what the steps' delays count from, and `episode` what identifies it (the cart version, or the session for exit
-    and browse).
+    kind: exit_intent, cart_abandoned, checkout_abandoned, browse_abandoned, cart_recovered, price_dropped, back_in_stock,
+    shopper_returned, shopper_idle, cart_updated, cart_emptied, order_placed (told at once, with nothing but the order). For abandonments
+    `at` is when it became true, `last_activity` what the steps' delays count from, and `episode` what identifies it (the cart version, the
+    session for exit and browse, product and time for a product's change). `amount` is what a recovery brought, in the order's
+    currency, or without a sum in the order the cart's value in the cart's.
     """
 
     id: str
@@ -133,13 +143,16 @@ class Signal(msgspec.Struct, frozen=True):
     viewed: list[str] = []
     score: float | None = None
     contributions: dict[str, float] = {}
+    amount: float | None = None
+    product: ProductChange | None = None
 
 
 class Decision(msgspec.Struct, frozen=True):
     """Every yes and every no of the journeys, with its reason (topic `decisions`, key customer_id).
 
-    outcome: entered, not_entered, sent, suppressed, deferred, held, stopped, finished. `rule` names what decided; `inputs` what it
-    looked at; `allowed_at` when the same thing would be allowed.
+    outcome: entered, not_entered, sent, suppressed, deferred, held, stopped, finished, wrong_send_detected (the message of `command_id` had
+    been sent when a purchase before it became known). `rule` names what decided; `inputs` what it looked at; `allowed_at` when the same
+    thing would be allowed.
     """
 
     id: str
@@ -257,3 +270,29 @@ class ChannelFailed(msgspec.Struct, frozen=True):
     channel: str
     reason: str
     at: EventTime
+
+
+class Product(msgspec.Struct, frozen=True):
+    """A product of the shop from `at` on (topic `products`, key product_id). None: not said, as it was.
+
+    The retailer writes all but the last two. The products service passes it on to every partition of `activity` if price or stock are
+    new, with what they were before.
+    """
+
+    product_id: str
+    at: EventTime
+    price: float | None = None
+    currency: str | None = None
+    available: bool | None = None
+    name: str | None = None
+    previous_price: float | None = None
+    previous_available: bool | None = None
+
+
+class Note(msgspec.Struct, frozen=True):
+    """What one key of a service tells another one in the same partition (on its source topic). `body` is the service's own affair."""
+
+    service: str
+    key: str
+    at: EventTime
+    body: bytes

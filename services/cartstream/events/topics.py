@@ -10,6 +10,7 @@ ACTIVITY = "activity"
 SIGNALS = "signals"
 DECISIONS = "decisions"
 DELIVERIES = "deliveries"
+PRODUCTS = "products"
 
 CHANNELS = ("email", "sms", "push")
 
@@ -22,6 +23,6 @@ def dead_letters(topic: str) -> str:
     return f"{topic}.dlq"
 
 
-COMPACTED = frozenset({CUSTOMERS})
+COMPACTED = frozenset({CUSTOMERS, PRODUCTS})
 
-ALL = (CLICKSTREAM, IDENTIFIED, MERGES, CUSTOMERS, ACTIVITY, SIGNALS, DECISIONS, DELIVERIES, *map(commands, CHANNELS))
+ALL = (CLICKSTREAM, IDENTIFIED, MERGES, CUSTOMERS, ACTIVITY, SIGNALS, DECISIONS, DELIVERIES, PRODUCTS, *map(commands, CHANNELS))

@@ -7,6 +7,7 @@ from typing import NamedTuple
 
 from cartstream.events.records import Signal, make_id
 from cartstream.events.times import EventTime, iso
+from cartstream.journeys import wrong_send
 from cartstream.journeys.definition import Journey, Journeys
 from cartstream.journeys.state import HISTORY_LIMIT, ORDERED_LIMIT, Entered, Entry, Findings, JourneyState, decision
 
@@ -59,6 +60,7 @@ def enter(state: JourneyState, signal: Signal, journey: Journey, rules: Journeys
     by = {"by": journey.name, "by_episode": episode}
     stop(state, signal.at, "outranked", found, lambda entry: entry.journey in journey.outranks, by)
     stop(state, signal.at, "newer_episode", found, lambda entry: entry.journey == journey.name, by)
+    found.outcomes.append(("reach", reach(state)))
     entry = Entry(journey.name, episode, signal.id, signal.at, signal.last_activity, signal.at, signal.cart, list(signal.viewed))
     state.entries.append(entry)
     state.entered = [*state.entered, Entered(signal.at, journey.name, episode)][-HISTORY_LIMIT:]
@@ -91,6 +93,16 @@ def _guarded(state: JourneyState, signal: Signal, journey: Journey) -> Refusal |
     if guards.reentry_after and last is not None and signal.at - last < guards.reentry_after:
         return Refusal("reentry_after", {"last_message": iso(last)}, last + guards.reentry_after)
     return None
+
+
+def reach(state: JourneyState) -> str:
+    """Whether anything could be sent to the shopper at all, on whatever channel."""
+    if state.profile is None:
+        return "anonymous"
+    working = [channel for channel in state.profile.channels if channel not in state.failed]
+    if not working:
+        return "unreachable"
+    return "reachable" if any(state.profile.consent.get(channel) is True for channel in working) else "no_consent"
 
 
 def held_out(customer_id: str, journey: Journey) -> bool:
@@ -128,6 +140,8 @@ def _version(episode: str | None) -> int:
 
 def _ordered(state: JourneyState, signal: Signal, found: Findings) -> None:
     """A purchase ends every journey that began with something done before it; what was bought is not promoted again."""
+    if signal.at not in wrong_send.purchases(state):
+        wrong_send.tell(state, state.sent, [signal.at], signal.at, "late_purchase", found)
     state.order_mark = max(state.order_mark, signal.at)
     bought = set(signal.order.product_ids) if signal.order is not None else set()
     if not bought:

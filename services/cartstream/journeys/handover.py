@@ -4,9 +4,10 @@ from __future__ import annotations
 
 from cartstream.events.records import Handover
 from cartstream.events.times import EventTime, iso
+from cartstream.journeys import wrong_send
 from cartstream.journeys.definition import Journeys
 from cartstream.journeys.entry import stop
-from cartstream.journeys.state import HISTORY_LIMIT, Entry, Failed, Findings, JourneyState, Profile, order_key
+from cartstream.journeys.state import HISTORY_LIMIT, Entry, Failed, Findings, JourneyState, Profile, Sent, order_key
 
 
 def join(mine: JourneyState, other: JourneyState, event: Handover, rules: Journeys, found: Findings) -> JourneyState:
@@ -21,14 +22,28 @@ def join(mine: JourneyState, other: JourneyState, event: Handover, rules: Journe
         order_mark=max(mine.order_mark, other.order_mark),
         ordered=_latest(mine.ordered, other.ordered),
         entries=_entries(mine, other),
-        sent=sorted({*mine.sent, *other.sent}, key=lambda sent: (sent.at, sent.channel, sent.journey, sent.step))[-2 * HISTORY_LIMIT :],
+        sent=sorted({*mine.sent, *other.sent}, key=_order_of)[-2 * HISTORY_LIMIT :],
         entered=sorted({*mine.entered, *other.entered}, key=lambda known: (known.at, known.journey, known.episode))[-2 * HISTORY_LIMIT :],
         applied_at=max(mine.applied_at, other.applied_at),
     )
+    joined.wrong_sends = [*mine.wrong_sends, *other.wrong_sends]
+    _tell_wrong_sends(joined, mine, other, event, found)
     mark = joined.order_mark
     stop(joined, event.at, "purchase", found, lambda entry: mark > entry.last_activity, {"order_at": iso(mark)})
     _one_a_journey(joined, event.at, rules, found)
     return joined
+
+
+def _order_of(sent: Sent) -> tuple[EventTime, str, str, str, str]:
+    return sent.at, sent.channel, sent.journey, sent.step, sent.command_id or ""
+
+
+def _tell_wrong_sends(joined: JourneyState, mine: JourneyState, other: JourneyState, event: Handover, found: Findings) -> None:
+    """What one was sent about, the other had bought; what either knew of itself was told before."""
+    ours, theirs = wrong_send.purchases(mine), wrong_send.purchases(other)
+    wrong_send.tell(joined, set(mine.sent), theirs - ours, event.at, "late_link", found)
+    wrong_send.tell(joined, set(other.sent) - set(mine.sent), ours - theirs, event.at, "late_link", found)
+    joined.wrong_sends = sorted(set(joined.wrong_sends))[-HISTORY_LIMIT:]
 
 
 def _latest(mine: dict[str, EventTime], other: dict[str, EventTime]) -> dict[str, EventTime]:

@@ -77,7 +77,7 @@ def act(state: JourneyState, entry: Entry, at: EventTime, rules: Journeys, found
         return None
     if command is not None:
         found.outputs.append(Output(topics.commands(command.channel), state.customer_id, command))
-        state.sent = [*state.sent, Sent(at, command.channel, journey.name, entry.episode, step.name)][-HISTORY_LIMIT:]
+        state.sent = [*state.sent, _sent(entry, step, command)][-HISTORY_LIMIT:]
     return _done(state, entry, journey, step, at, found)
 
 
@@ -168,6 +168,11 @@ def _within_patience(verdict: Verdict, entry: Entry, journey: Journey, step: Ste
     else:
         return verdict
     return verdict._replace(outcome="suppressed", inputs={**verdict.inputs, "not_deferred": reason})
+
+
+def _sent(entry: Entry, step: StepRule, command: Command) -> Sent:
+    about = 0 if step.guard == "none" else entry.cart.version if entry.cart is not None else entry.last_activity
+    return Sent(command.at, command.channel, entry.journey, entry.episode, step.name, about, entry.signal_id, command.command_id)
 
 
 def _command(state: JourneyState, entry: Entry, journey: Journey, step: StepRule, channel: str, at: EventTime) -> Command:

@@ -32,11 +32,17 @@ class Failed(msgspec.Struct, array_like=True):
 
 
 class Sent(msgspec.Struct, array_like=True, frozen=True):
+    """A message decided on. `about` is when what it speaks of was last done: the cart's last change, or the last look. 0: not known, and
+    so is `signal_id`, or the step's guard does not ask for purchases."""
+
     at: EventTime
     channel: str
     journey: str
     episode: str
     step: str
+    about: EventTime = 0
+    signal_id: str | None = None
+    command_id: str | None = None
 
 
 class Entered(msgspec.Struct, array_like=True, frozen=True):
@@ -80,7 +86,7 @@ class Waiting(msgspec.Struct, array_like=True):
 class JourneyState(msgspec.Struct, array_like=True):
     """What waits for the watermark (`pending`, by time), and what all that the watermark has passed adds up to.
 
-    A customer that was merged keeps only `merged_into`.
+    `wrong_sends` are the commands told as such. A customer that was merged keeps only `merged_into`.
     """
 
     customer_id: str
@@ -94,6 +100,7 @@ class JourneyState(msgspec.Struct, array_like=True):
     entered: list[Entered] = []
     applied_at: EventTime = 0
     merged_into: str | None = None
+    wrong_sends: list[str] = []
 
 
 # At the same millisecond consent comes first, then what stops, then what starts.

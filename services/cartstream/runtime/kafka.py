@@ -88,7 +88,8 @@ def generation_of(consumer: Any) -> int:
 
 
 def ensure_topics(brokers: str, prefix: str, partitions: int, replication: int, clickstream_partitions: int | None = None) -> None:
-    """Make the topics that are missing. The clickstream is the retailer's: it is made only when `clickstream_partitions` says so.
+    """Make the topics that are missing. The clickstream is the retailer's: it is made only when `clickstream_partitions` says so. So are
+    products, which may have as many partitions as they like.
 
     Raises Unavailable, and CartstreamError when a topic that must have `partitions` has another number.
     """
@@ -102,7 +103,13 @@ def ensure_topics(brokers: str, prefix: str, partitions: int, replication: int, 
     except KafkaException as error:
         raise Unavailable(f"Kafka at {brokers}: {error.args[0].str()}") from error
     for name, number in wanted.items():
-        if name in present and not name.endswith(".dlq") and present[name].partitions and len(present[name].partitions) != number:
+        if (
+            name != prefix + topics.PRODUCTS
+            and name in present
+            and not name.endswith(".dlq")
+            and present[name].partitions
+            and len(present[name].partitions) != number
+        ):
             raise CartstreamError(
                 f"topic {name} has {len(present[name].partitions)} partitions, CARTSTREAM_PARTITIONS asks for {number}: "
                 "set it to what the topic has; state lives by partition, so the number is fixed for the topic's life"
