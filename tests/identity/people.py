@@ -12,7 +12,8 @@ from cartstream.events import avro, topics
 from cartstream.events.records import Customer, Identifier, Merge
 from cartstream.events.times import iso
 from cartstream.identity.directory import MemoryDirectory
-from cartstream.identity.graph import identifier_name
+from cartstream.identity.nodes import identifier_name
+from cartstream.identity.rules import Rules
 from cartstream.identity.settings import IdentitySettings
 from cartstream.identity.stage import IdentityStage
 from cartstream.replay.driver import Pipeline
@@ -62,8 +63,8 @@ def device(value: str) -> str:
 class People:
     """`see` feeds events in order; the rest tells what came of it."""
 
-    def __init__(self, partitions: int = 1, batch_size: int = 1_000, **changes: Any) -> None:
-        self.directory = MemoryDirectory()
+    def __init__(self, partitions: int = 1, batch_size: int = 1_000, rules: Rules | None = None, **changes: Any) -> None:
+        self.directory = MemoryDirectory(rules=rules)
         self.outputs: list[Wire] = []
         stage = IdentityStage(settings(**changes), self.directory, None)
         self.pipeline = Pipeline([stage], partitions, batch_size, observe=self.outputs.append)

@@ -11,7 +11,7 @@ from msgspec import inspect
 
 from cartstream.detection.state import DetectionState
 from cartstream.events.read_model import Contact, Guard
-from cartstream.identity.graph import Node
+from cartstream.identity.nodes import Node
 from cartstream.identity.state import DeviceState
 from cartstream.journeys.state import JourneyState
 from cartstream.runtime.store import Checkpoint, Wire

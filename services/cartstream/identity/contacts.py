@@ -6,6 +6,7 @@ Nothing that leaves identity holds an address: not the traits, and not a URL or 
 from __future__ import annotations
 
 import re
+from collections.abc import Callable
 from typing import Any
 
 import msgspec
@@ -95,10 +96,14 @@ def normalise(kind: str, value: Any) -> str | None:
 
 
 class Redactor:
-    """Takes addresses out of an event's JSON. `categories` maps consent categories (Segment) to channels."""
+    """Takes addresses out of an event's JSON. `categories` maps consent categories (Segment) to channels.
 
-    def __init__(self, hash_address: AddressHash, categories: dict[str, list[str]]) -> None:
+    A `blocked` address is taken out like any other, but it is nobody's.
+    """
+
+    def __init__(self, hash_address: AddressHash, categories: dict[str, list[str]], blocked: Callable[[str], bool]) -> None:
         self._hash = hash_address
+        self._blocked = blocked
         self._categories = categories
 
     def redact(self, raw: bytes) -> tuple[bytes, Found]:
@@ -119,7 +124,7 @@ class Redactor:
         for name, value in traits.items():
             kind = _ADDRESS_KEYS.get(name.lower().replace("_", ""))
             address = normalise(kind, value) if kind else None
-            if kind and address:
+            if kind and address and not self._blocked(address):
                 found.addresses[kind] = address
                 found.hashes[kind] = self._hash(kind, address)
         if isinstance(consent := traits.get("consent"), dict):

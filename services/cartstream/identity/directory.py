@@ -5,12 +5,18 @@ from __future__ import annotations
 from collections.abc import Callable, Sequence
 from typing import Protocol
 
-from cartstream.identity.graph import Linked, LinkRequest, Node, View, link
+from cartstream.identity.graph import link
+from cartstream.identity.nodes import Linked, LinkRequest, Node, View
+from cartstream.identity.rules import Rules, default_rules
 
 Seal = Callable[[str, str], bytes]
 
 
 class Directory(Protocol):
+    @property
+    def rules(self) -> Rules:
+        """What it links by."""
+
     def link(self, requests: Sequence[LinkRequest]) -> list[Linked]:
         """Apply the requests in order, each atomically; telling one again gives the same answer. Raises Unavailable."""
 
@@ -27,7 +33,8 @@ class Directory(Protocol):
 class MemoryDirectory:
     """In dictionaries: for the in-memory driver, replay and tests. `seal` as in `runtime.vault.Vault.seal`."""
 
-    def __init__(self, seal: Seal = lambda kind, address: f"{kind}:{address}".encode()) -> None:
+    def __init__(self, seal: Seal = lambda kind, address: f"{kind}:{address}".encode(), rules: Rules | None = None) -> None:
+        self.rules = rules or default_rules()
         self._seal = seal
         self._view = View({}, {})
         self._told = 0
@@ -38,7 +45,8 @@ class MemoryDirectory:
 
     def link(self, requests: Sequence[LinkRequest]) -> list[Linked]:
         return [
-            link(self._view, request, {kind: self._seal(kind, text) for kind, text in request.addresses.items()}) for request in requests
+            link(self._view, request, {kind: self._seal(kind, text) for kind, text in request.addresses.items()}, self.rules)
+            for request in requests
         ]
 
     def roots(self, customer_ids: Sequence[str]) -> dict[str, str]:

@@ -7,140 +7,30 @@ loses nothing and repeats nothing.
 
 from __future__ import annotations
 
-import msgspec
-
-from cartstream.events.records import Customer, Identifier, Merge, make_id
+from cartstream.events.records import Identifier, Merge, make_id
 from cartstream.events.times import DAY, EventTime
-from cartstream.identity.identifiers import TYPES, strongest_first
+from cartstream.identity.limits import obstacle, refusal
+from cartstream.identity.nodes import Absorbed, Linked, LinkRequest, Node, Refusal, Tie, View, device_named, identifier_name
+from cartstream.identity.rules import Rules
 
-DEVICES_SHOWN = 1_000
 TELL_AGAIN = 30 * DAY
 """A customer who identifies is told of again after so long, so that no later service forgets the consent."""
 EARLIER_KEPT = 8
-CHANNEL_OF = {"email": "email", "phone": "sms", "push": "push"}
 
 
-class LinkRequest(msgspec.Struct):
-    """What one event says: these identifiers, seen together on this device, are one customer's."""
-
-    event_id: str
-    at: EventTime
-    device_id: str
-    device_customer: str
-    device_first_seen: EventTime
-    identifiers: list[Identifier]
-    addresses: dict[str, str] = {}
-    consent: dict[str, bool] = {}
-    timezone: str | None = None
-    locale: str | None = None
-
-
-class Linked(msgspec.Struct):
-    """The answer: whose event it is, who was merged because of it, and the customer record if it changed."""
-
-    customer_id: str
-    owns_device: bool
-    merges: list[Merge]
-    customer: Customer | None
-    refused: list[str] = []
-
-
-class Absorbed(msgspec.Struct, array_like=True):
-    loser: str
-    event_id: str
-    at: EventTime
-    identifier_type: str
-
-
-class Told(msgspec.Struct, array_like=True):
-    """What the customer record said after an earlier event: all of it that anybody decides by."""
-
-    event_id: str
-    at: EventTime
-    consent: dict[str, bool]
-    channels: list[str]
-    timezone: str | None
-    locale: str | None
-
-
-class Node(msgspec.Struct, array_like=True):
-    """A customer in the graph. Sealed addresses are `contacts`; each value comes with the event time that set it.
-
-    `earlier` is what was told before the last change: a batch that changes a customer twice may have to be done again.
-    """
-
-    customer_id: str
-    first_seen: EventTime
-    identifiers: list[Identifier] = []
-    devices: list[str] = []
-    absorbed: list[Absorbed] = []
-    consent: dict[str, tuple[bool, EventTime]] = {}
-    contacts: dict[str, tuple[bytes, EventTime]] = {}
-    timezone: str | None = None
-    locale: str | None = None
-    changed_at: EventTime = 0
-    changed_by: str = ""
-    merged_into: str | None = None
-    earlier: list[Told] = []
-
-    def told(self) -> Told:
-        consent = {channel: said for channel, (said, _) in sorted(self.consent.items())}
-        channels = sorted({CHANNEL_OF[kind] for kind in self.contacts})
-        return Told(self.changed_by, self.changed_at, consent, channels, self.timezone, self.locale)
-
-    def record(self, event_id: str) -> Customer | None:
-        """The customer record as this event changed it, None if it did not (or too many have since)."""
-        told = self.told() if event_id == self.changed_by else next((told for told in self.earlier if told.event_id == event_id), None)
-        if told is None:
-            return None
-        identifiers, devices = sorted(self.identifiers), sorted(self.devices)[:DEVICES_SHOWN]
-        return Customer(
-            self.customer_id, told.at, told.consent, told.timezone, told.locale, told.channels, identifiers, devices, self.merged_into
-        )
-
-
-class View:
-    """The part of the graph that some links may touch. `nodes` by customer, `owners` by `identifier_name`; `dirty` is what changed."""
-
-    def __init__(self, nodes: dict[str, Node], owners: dict[str, str]) -> None:
-        self.nodes, self.owners = nodes, owners
-        self.dirty_nodes: set[str] = set()
-        self.dirty_owners: set[str] = set()
-        self.merges: list[Merge] = []
-
-    def owner(self, identifier: Identifier) -> Node | None:
-        customer_id = self.owners.get(identifier_name(identifier))
-        return self.root(customer_id) if customer_id else None
-
-    def root(self, customer_id: str) -> Node | None:
-        node = self.nodes.get(customer_id)
-        while node is not None and node.merged_into is not None:
-            node = self.nodes.get(node.merged_into)
-        return node
-
-
-def identifier_name(identifier: Identifier) -> str:
-    return f"{identifier.type}:{identifier.value}"
-
-
-def link(view: View, request: LinkRequest, sealed: dict[str, bytes]) -> Linked:
+def link(view: View, request: LinkRequest, sealed: dict[str, bytes], rules: Rules) -> Linked:
     """Apply one request. `sealed` has the request's addresses as they may be stored.
 
     None found: create. One: attach. Several: merge, unless a limit forbids it: then the weakest identifier that stands in the way
     is set aside. A device whose customer is somebody else's stays out of it: it is never guessed.
     """
-    device = Identifier("device", request.device_id)
-    candidates: list[Identifier] = []
-    refused: list[str] = []
-    for identifier in strongest_first([*request.identifiers, device]):
-        together = [*candidates, identifier]
-        if _fits(_owners(view, together, request, device), together):
-            candidates = together
-        else:
-            refused.append(identifier.type)
+    device = device_named(request.device_id)
+    candidates, refused = _candidates(view, request, device, rules)
     owners = _owners(view, candidates, request, device)
     before = {owner.customer_id: owner.told() for owner in owners}
+    ties = _ties(view, candidates, request)
     node = _merged(view, owners, candidates, request)
+    node.ties += ties
     attached = _attach(view, node, candidates)
     stale = request.at - node.changed_at > TELL_AGAIN
     if _learn(view, node, request, sealed) or attached or stale:
@@ -154,7 +44,21 @@ def link(view: View, request: LinkRequest, sealed: dict[str, bytes]) -> Linked:
         for gone in node.absorbed
         if gone.event_id == request.event_id
     ]
-    return Linked(node.customer_id, device in candidates, merges, node.record(request.event_id), refused)
+    return Linked(node.customer_id, device in candidates, merges, node.record(request.event_id), refused, node.size)
+
+
+def _candidates(view: View, request: LinkRequest, device: Identifier, rules: Rules) -> tuple[list[Identifier], list[Refusal]]:
+    """The identifiers that may be one customer's, the strongest first, and those set aside."""
+    candidates: list[Identifier] = []
+    refused: list[Refusal] = []
+    for identifier in rules.strongest_first([*request.identifiers, device]):
+        together = [*candidates, identifier]
+        found = obstacle(rules, _owners(view, together, request, device), together, request.at)
+        if found is None:
+            candidates = together
+        else:
+            refused.append(refusal(identifier, found, view.owner(identifier), request.at))
+    return candidates, refused
 
 
 def _owners(view: View, candidates: list[Identifier], request: LinkRequest, device: Identifier) -> list[Node]:
@@ -174,14 +78,21 @@ def _new(view: View, customer_id: str, first_seen: EventTime) -> Node:
     return node
 
 
-def _fits(owners: list[Node], candidates: list[Identifier]) -> bool:
-    """Nobody would get more values of a type than its limit."""
-    together = {identifier for node in owners for identifier in node.identifiers}.union(candidates)
-    counts: dict[str, int] = {}
-    for identifier in together:
-        counts[identifier.type] = counts.get(identifier.type, 0) + 1
-    devices = len({device for node in owners for device in node.devices})
-    return devices <= TYPES["device"].limit and all(n <= TYPES[kind].limit for kind, n in counts.items() if kind != "device")
+def _ties(view: View, candidates: list[Identifier], request: LinkRequest) -> list[Tie]:
+    """What this event joins that was apart: a tie from each such identifier to the strongest."""
+    strongest = identifier_name(candidates[0])
+    owner = view.owner(candidates[0])
+    if len(candidates) == 1:
+        return [] if owner is not None else [Tie(strongest, "", request.event_id, request.at)]
+    joined = {owner.customer_id} if owner is not None else set()
+    ties = []
+    for identifier in candidates[1:]:
+        owner = view.owner(identifier)
+        if owner is None or owner.customer_id not in joined:
+            ties.append(Tie(identifier_name(identifier), strongest, request.event_id, request.at))
+        if owner is not None:
+            joined.add(owner.customer_id)
+    return ties
 
 
 def _merged(view: View, owners: list[Node], candidates: list[Identifier], request: LinkRequest) -> Node:
@@ -202,8 +113,10 @@ def customer_id_of(identifier: Identifier) -> str:
 
 
 def _absorb(survivor: Node, loser: Node, request: LinkRequest, identifier_type: str) -> None:
+    survivor.known = survivor.parts + loser.parts
     survivor.identifiers = sorted({*survivor.identifiers, *loser.identifiers})
     survivor.devices = sorted({*survivor.devices, *loser.devices})
+    survivor.ties += loser.ties
     survivor.absorbed += [*loser.absorbed, Absorbed(loser.customer_id, request.event_id, request.at, identifier_type)]
     for channel, (said, at) in loser.consent.items():
         _consent(survivor, channel, said, at)
@@ -215,6 +128,7 @@ def _absorb(survivor: Node, loser: Node, request: LinkRequest, identifier_type: 
     survivor.changed_at, survivor.changed_by = max(survivor.changed_at, loser.changed_at, request.at), request.event_id
     loser.merged_into = survivor.customer_id
     loser.identifiers, loser.devices, loser.absorbed, loser.contacts, loser.consent = [], [], [], {}, {}
+    loser.ties, loser.known = [], 0
 
 
 def _attach(view: View, node: Node, candidates: list[Identifier]) -> bool:
@@ -229,6 +143,7 @@ def _attach(view: View, node: Node, candidates: list[Identifier]) -> bool:
             changed = True
         elif identifier.type != "device" and identifier not in node.identifiers:
             node.identifiers = sorted([*node.identifiers, identifier])
+            node.known = max(node.known, 1)
             changed = True
     return changed
 

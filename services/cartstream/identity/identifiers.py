@@ -1,75 +1,46 @@
-"""Identifiers: their types, ranks and limits, and the values that never link anybody.
-
-Sources: Segment Unify (limits, demote and retry), PostHog and Segment for the blocked values; see `docs/identity.md`.
-"""
+"""Values that never link anybody: what broken trackers and forms send for everybody."""
 
 from __future__ import annotations
 
 import re
-from dataclasses import dataclass
+from collections.abc import Callable, Iterable
 
 from cartstream.events.clicks import MAX_ID
-from cartstream.events.records import Identifier
+
+ZEROS = "[0-]*"
 
 
-@dataclass(frozen=True, slots=True)
-class IdentifierType:
-    """`rank` 1 is the strongest; `limit` is how many values one customer may have, ever."""
-
-    name: str
-    rank: int
-    limit: int
+def bare(value: str) -> str:
+    """Without the quotes, blanks and capitals that a value may come in."""
+    return value.strip().strip("'\"").strip().lower()
 
 
-TYPES = {
-    kind.name: kind
-    for kind in (
-        IdentifierType("user_id", 1, 1),
-        IdentifierType("loyalty_id", 2, 1),
-        IdentifierType("email", 3, 5),
-        IdentifierType("phone", 4, 5),
-        IdentifierType("push", 5, 20),
-        IdentifierType("device", 6, 1_000),
-    )
-}
+class BlockedValues:
+    """`values` are compared bare, `patterns` must match a bare value as a whole.
 
-_BLOCKED = frozenset(
-    [
-        "anonymous",
-        "guest",
-        "distinctid",
-        "distinct_id",
-        "id",
-        "not_authenticated",
-        "email",
-        "undefined",
-        "true",
-        "false",
-        "null",
-        "none",
-        "nan",
-        "nil",
-        "-1",
-        "unknown",
-        "n/a",
-        "test",
-    ]
-) | {"[object object]"}
-_ZEROS = re.compile(r"[0-]*")
+    `usable` is the quick look at an id: what it says yes to is neither blocked nor too long. It may say no too often.
+    """
+
+    __slots__ = ("_patterns", "_values", "usable")
+
+    def __init__(self, values: Iterable[str], patterns: Iterable[str]) -> None:
+        self._values = frozenset(map(bare, values))
+        self._patterns = [(pattern, re.compile(pattern, re.IGNORECASE)) for pattern in patterns]
+        self.usable = _quick_look(self._values, [compiled for pattern, compiled in self._patterns if pattern != ZEROS])
+
+    def blocked(self, value: str) -> bool:
+        plain = bare(value)
+        return not plain or plain in self._values or any(compiled.fullmatch(plain) for _, compiled in self._patterns)
 
 
-def blocked(value: str) -> bool:
-    """Values that broken trackers send for everybody: `null`, `undefined`, zeros, quoted or not, in any case."""
-    bare = value.strip().strip("'\"").strip().lower()
-    return not bare or bare in _BLOCKED or _ZEROS.fullmatch(bare) is not None
+def _quick_look(values: frozenset[str], patterns: list[re.Pattern[str]]) -> Callable[[str], bool]:
+    """Zeros are seen without a pattern: three times as fast, for every event."""
 
+    def usable(value: str) -> bool:
+        last = value[-1:]  # a letter or digit at both ends: no quotes, nothing to strip
+        ends = value[:1] >= "0" and (last > "0" or (last == "0" and value.strip("0-") != ""))
+        return ends and value.isascii() and len(value) <= MAX_ID and value.lower() not in values
 
-def usable(value: str) -> bool:
-    """Nothing to look into: neither blocked nor too long, and that is seen at once. Most ids are such."""
-    last = value[-1:]  # a letter or digit at both ends: no quotes, nothing to strip
-    ends = value[:1] >= "0" and (last > "0" or (last == "0" and value.strip("0-") != ""))
-    return ends and value.isascii() and len(value) <= MAX_ID and value.lower() not in _BLOCKED
-
-
-def strongest_first(identifiers: list[Identifier]) -> list[Identifier]:
-    return sorted(identifiers, key=lambda identifier: (TYPES[identifier.type].rank, identifier.value))
+    if not patterns:
+        return usable
+    return lambda value: usable(value) and not any(pattern.fullmatch(value.lower()) for pattern in patterns)

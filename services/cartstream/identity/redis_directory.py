@@ -19,9 +19,10 @@ import redis
 
 from cartstream.errors import Unavailable
 from cartstream.events import read_model
-from cartstream.events.records import Identifier
 from cartstream.identity.directory import Seal
-from cartstream.identity.graph import Linked, LinkRequest, Node, View, identifier_name, link
+from cartstream.identity.graph import link
+from cartstream.identity.nodes import Linked, LinkRequest, Node, View, device_named, identifier_name
+from cartstream.identity.rules import Rules, default_rules
 from cartstream.runtime.redis_ask import ask
 from cartstream.runtime.redis_errors import told
 
@@ -38,7 +39,8 @@ class RedisDirectory:
     """`ttl_s` is how long an untouched customer stays. News are asked for every `news_s` at most: whoever has not heard of a merge
     sends to the loser, which forwards."""
 
-    def __init__(self, client: redis.Redis, prefix: str, seal: Seal, ttl_s: int, news_s: float = 0.05) -> None:
+    def __init__(self, client: redis.Redis, prefix: str, seal: Seal, ttl_s: int, news_s: float = 0.05, rules: Rules | None = None) -> None:
+        self.rules = rules or default_rules()
         self._redis = client
         self._root = prefix + "{identity}:"
         self._prefix = prefix
@@ -92,7 +94,7 @@ class RedisDirectory:
             try:
                 with self._redis.pipeline(transaction=True) as pipe:
                     view = self._watch(pipe, requests)
-                    answers = [link(view, request, seals) for request, seals in zip(requests, sealed, strict=True)]
+                    answers = [link(view, request, seals, self.rules) for request, seals in zip(requests, sealed, strict=True)]
                     pipe.multi()
                     self._write(pipe, view)
                     pipe.execute()
@@ -106,11 +108,7 @@ class RedisDirectory:
     def _watch(self, pipe: Any, requests: Sequence[LinkRequest]) -> View:
         """What these requests may touch, watched. Two round trips; one when the identifiers are all new; one more for each merge passed."""
         names = sorted(
-            {
-                identifier_name(identifier)
-                for request in requests
-                for identifier in (*request.identifiers, Identifier("device", request.device_id))
-            }
+            {identifier_name(identifier) for request in requests for identifier in (*request.identifiers, device_named(request.device_id))}
         )
         customers = sorted({request.device_customer for request in requests})
         ids, nodes = [f"{self._root}id:{name}" for name in names], self._node_keys(customers)

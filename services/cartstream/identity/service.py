@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 from cartstream.identity.redis_directory import RedisDirectory
+from cartstream.identity.rules import load_rules
 from cartstream.identity.settings import IdentitySettings
 from cartstream.identity.stage import IdentityStage
 from cartstream.runtime.service import DAY_S, run_stage
@@ -13,11 +14,11 @@ from cartstream.runtime.vault import Vault
 def run() -> int:
     settings = load(IdentitySettings)
     vault = Vault(settings.vault_keys.get_secret_value())
+    rules = load_rules(settings.identity_rules or None)
+    ttl_s = settings.directory_ttl_days * DAY_S
     return run_stage(
         "identity",
         settings,
-        lambda clock, client: IdentityStage(
-            settings, RedisDirectory(client, settings.prefix, vault.seal, settings.directory_ttl_days * DAY_S), clock
-        ),
+        lambda clock, client: IdentityStage(settings, RedisDirectory(client, settings.prefix, vault.seal, ttl_s, rules=rules), clock),
         settings.idle_grace_ms,
     )

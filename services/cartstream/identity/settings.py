@@ -21,6 +21,7 @@ class IdentitySettings(StageSettings, SecretSettings):
     )
     past_limit_days: int = Field(90, ge=1, description="an event older than this is refused: its customer's state may be gone")
     directory_ttl_days: int = Field(400, ge=1, description="a known customer nobody has heard of for so long is forgotten")
+    identity_rules: str = Field("", description="YAML file of the identifiers, limits and blocked values; empty takes that of the package")
     consent_categories: dict[str, list[str]] = Field(
         default_factory=lambda: {"Advertising": ["email", "sms", "push"]},
         description="Segment consent category → channels, as JSON",

@@ -20,8 +20,7 @@ from cartstream.events.records import Identifier
 from cartstream.events.times import DAY, SECOND, EventTime, from_datetime
 from cartstream.identity.contacts import Found, Redactor, may_hold_address
 from cartstream.identity.directory import Directory
-from cartstream.identity.graph import LinkRequest, identifier_name
-from cartstream.identity.identifiers import blocked, usable
+from cartstream.identity.nodes import LinkRequest, identifier_name
 from cartstream.identity.settings import IdentitySettings
 from cartstream.identity.state import DeviceState, anonymous_customer
 from cartstream.identity.step import IdentityEvent, step
@@ -101,10 +100,14 @@ class IdentityStage:
     def __init__(self, settings: IdentitySettings, directory: Directory, clock: Clock | None, translate: Translate | None = None) -> None:
         self.lateness_ms = settings.lateness_ms
         self._directory = directory
+        self._rules = directory.rules
+        self._seems_usable = self._rules.values.usable
         self._clock = clock
         self._future, self._past = settings.future_limit_s * SECOND, settings.past_limit_days * DAY
         self._refresh_after = settings.state_ttl_days * DAY // 2
-        self._redactor = Redactor(AddressHash(settings.hash_key.get_secret_value()), settings.consent_categories)
+        self._redactor = Redactor(
+            AddressHash(settings.hash_key.get_secret_value()), settings.consent_categories, self._rules.values.blocked
+        )
         self._survivors: dict[str, str] = {}
         self._loaded: list[DeviceState] = []
         self._sound: set[str] = set()
@@ -135,7 +138,7 @@ class IdentityStage:
         if (
             envelope.user_id is None
             and device is not None
-            and usable(device)
+            and self._seems_usable(device)
             and envelope.type in _ANONYMOUS
             and envelope.message_id
             and moment.__class__ is datetime
@@ -195,7 +198,7 @@ class IdentityStage:
         device, user = envelope.anonymous_id, envelope.user_id
         if user is not None:
             user = self._usable(user)
-        if device is None or not usable(device) or envelope.type == "alias":
+        if device is None or not self._seems_usable(device) or envelope.type == "alias":
             device = self._device(envelope, user)
         event = IdentityEvent(device, envelope.message_id or clicks.message_id_of(None, raw), at, raw)
         if user is not None or found is not None:
@@ -274,11 +277,11 @@ class IdentityStage:
 
     def _usable(self, value: str | None) -> str | None:
         """The value if it can name somebody. Raises Refused when it is too long to be an id."""
-        if value is None or usable(value):
+        if value is None or self._seems_usable(value):
             return value
         if len(value) > MAX_ID:
             raise Refused("missing_id", f"an id of {len(value)} characters, at most {MAX_ID}")
-        return None if blocked(value) else value
+        return None if self._rules.values.blocked(value) else value
 
     def _device(self, envelope: _Envelope, user: str | None) -> str:
         if envelope.type == "alias":
@@ -289,7 +292,7 @@ class IdentityStage:
         identifiers = [Identifier("user_id", user)] if user is not None else []
         if found is not None:
             identifiers += [Identifier(kind, value) for kind, value in found.hashes.items()]
-            if found.loyalty_id and not blocked(found.loyalty_id):
+            if found.loyalty_id and not self._rules.values.blocked(found.loyalty_id):
                 identifiers.append(Identifier("loyalty_id", found.loyalty_id))
             if found.addresses or found.consent or found.timezone or found.locale:
                 event.found = found

@@ -8,7 +8,7 @@ from cartstream.events import topics
 from cartstream.events.records import Identifier
 from cartstream.events.times import EventTime
 from cartstream.identity.contacts import Found
-from cartstream.identity.graph import Linked, identifier_name
+from cartstream.identity.nodes import Linked, identifier_name
 from cartstream.identity.state import DeviceState, anonymous_customer, shared_customer
 from cartstream.runtime.stage import Output, Step
 
@@ -72,13 +72,14 @@ def _learn(state: DeviceState, event: IdentityEvent, linked: Linked) -> Step[Dev
     home = state.customer_id
     for merge in linked.merges:
         state.links = {name: merge.survivor if owner == merge.loser else owner for name, owner in state.links.items()}
+    set_aside = {refusal.identifier for refusal in linked.refused}
     for identifier in event.identifiers or ():
-        if identifier.type not in linked.refused:
+        if identifier not in set_aside:
             state.links[identifier_name(identifier)] = linked.customer_id
     if event.user is not None:
         state.links[event.user] = linked.customer_id
     state.seen_at = max(state.seen_at, event.at)
-    outcomes = [("identifier_refused", kind) for kind in linked.refused]
+    outcomes = [("identifier_refused", refusal.identifier.type) for refusal in linked.refused]
     if linked.owns_device and not state.shared:
         state.customer_id = linked.customer_id
     elif not linked.owns_device:

@@ -8,26 +8,14 @@ from typing import Annotated, Literal
 import msgspec
 from msgspec import Meta
 
-from cartstream.events.times import DAY, HOUR, MINUTE, SECOND
+from cartstream.events.times import DAY, HOUR, MINUTE
+from cartstream.runtime.rules_file import Duration
 
-_UNITS = {"s": SECOND, "m": MINUTE, "h": HOUR, "d": DAY}
-_DURATION = re.compile(r"(\d+)\s*([smhd])")
 _WALL_TIME = re.compile(r"([01]\d|2[0-3]):([0-5]\d)")
 
 ChannelName = Literal["email", "sms", "push"]
 Trigger = Literal["cart_abandoned", "checkout_abandoned", "browse_abandoned", "exit_intent"]
 Name = Annotated[str, Meta(min_length=1, max_length=64, pattern="^[a-z0-9_]+$")]
-
-
-class Duration(int):
-    """Milliseconds, written as `90s`, `30m`, `24h` or `14d`."""
-
-    @classmethod
-    def parse(cls, text: object) -> Duration:
-        match = _DURATION.fullmatch(text) if isinstance(text, str) else None
-        if match is None:
-            raise ValueError(f"expected a duration such as 90s, 30m, 24h or 14d, got {text!r}")
-        return cls(int(match[1]) * _UNITS[match[2]])
 
 
 class WallTime(int):

@@ -2,97 +2,46 @@
 
 from __future__ import annotations
 
-import re
 from collections.abc import Iterator
 from pathlib import Path
 from typing import Any
 
 import msgspec
-import yaml
 
-from cartstream.errors import ConfigError
-from cartstream.journeys.definition import ChannelRules, Duration, Journey, Journeys, StepRule, WallTime
+from cartstream.journeys.definition import ChannelRules, Journey, Journeys, StepRule
 from cartstream.journeys.quiet import zone_named
+from cartstream.runtime.rules_file import Problem, misfits, parse_rules, parse_written, text_of
 
 DEFAULT = Path(__file__).with_name("default.yaml")
-_PLACE = re.compile(r"(.*?)(?: - at `(\$.*)`)?", re.DOTALL)
-_UNKNOWN = re.compile(r"Object contains unknown field `(.+)`")
 _SOUND_STEP = {"name": "step", "channels": ["email"], "template": "template"}
-Problem = tuple[str, str]
-"""Path in the file (`$.journeys[0].steps[1].after`), and what is wrong there."""
 
 
 def load_journeys(path: Path | str | None = None) -> Journeys:
     """The journeys of a file, or of the package. Raises ConfigError: one `file:line: what is wrong` a line."""
     file = Path(path) if path else DEFAULT
-    try:
-        return read_journeys(file.read_text(encoding="utf-8"), file.name if file == DEFAULT else str(file))
-    except (OSError, UnicodeDecodeError) as error:
-        raise ConfigError(f"{file}: {error}; CARTSTREAM_JOURNEYS must name a readable YAML file") from error
+    return read_journeys(text_of(file, "CARTSTREAM_JOURNEYS"), file.name if file == DEFAULT else str(file))
 
 
 def read_journeys(text: str, file: str) -> Journeys:
-    lines: dict[str, int] = {}
-    try:
-        node = yaml.compose(text, Loader=yaml.SafeLoader)
-        plain = _plain(node, "$", lines) if node is not None else {}
-    except yaml.MarkedYAMLError as error:
-        line = error.problem_mark.line + 1 if error.problem_mark else 1
-        raise ConfigError(f"{file}:{line}: not YAML: {error.problem or error.context}") from error
-    except yaml.YAMLError as error:
-        raise ConfigError(f"{file}:1: not YAML: {error}") from error
-    except RecursionError as error:
-        raise ConfigError(f"{file}:1: an anchor contains itself; write it out") from error
-    problems = list(_misshapen(plain))
+    rules = parse_rules(text, file)
+    problems = list(_misshapen(rules.plain))
     if not problems:
-        journeys = msgspec.convert(plain, Journeys, dec_hook=_dec_hook)
+        journeys = msgspec.convert(rules.plain, Journeys, dec_hook=parse_written)
         problems = list(_contradictions(journeys))
         if not problems:
             return journeys
-    problems.sort(key=lambda problem: _line(problem[0], lines))
-    raise ConfigError("\n".join(f"{file}:{_line(path, lines)}: {_short(path)}{message}" for path, message in problems))
-
-
-def _plain(node: yaml.Node, path: str, lines: dict[str, int]) -> Any:
-    lines.setdefault(path, node.start_mark.line + 1)
-    if isinstance(node, yaml.SequenceNode):
-        return [_plain(item, f"{path}[{index}]", lines) for index, item in enumerate(node.value)]
-    if not isinstance(node, yaml.MappingNode):
-        return _scalar(node)
-    fields: dict[str, Any] = {}
-    for key, value in node.value:
-        name = str(key.value)
-        if name in fields:
-            raise yaml.MarkedYAMLError(problem=f"`{name}` is given twice", problem_mark=key.start_mark)
-        lines[f"{path}.{name}"] = key.start_mark.line + 1
-        fields[name] = _plain(value, f"{path}.{name}", lines)
-    return fields
-
-
-def _scalar(node: yaml.Node) -> Any:
-    """As YAML resolves it, but 21:00 stays text: YAML 1.1 would make it 1260."""
-    kind, text = node.tag.rpartition(":")[2], str(node.value)
-    if kind == "null":
-        return None
-    if kind == "bool":
-        return text.lower() in ("yes", "true", "on")
-    if kind in ("int", "float"):
-        try:
-            return int(text) if kind == "int" else float(text)
-        except ValueError:
-            return text
-    return text
+    raise rules.wrong(problems)
 
 
 def _misshapen(plain: Any) -> Iterator[Problem]:
     """Each step, journey and channel for itself, so that one mistake does not hide the next; then the whole."""
     found = False
     for path, value, kind in _parts(plain):
-        for problem in _convert(value, kind, path):
+        for problem in misfits(value, kind, path):
             found = True
             yield problem
     if not found:
-        yield from _convert(plain, Journeys, "$")
+        yield from misfits(plain, Journeys)
 
 
 def _parts(plain: Any) -> Iterator[tuple[str, Any, type]]:
@@ -111,24 +60,6 @@ def _parts(plain: Any) -> Iterator[tuple[str, Any, type]]:
         yield path, {**journey, "steps": [_SOUND_STEP]}, Journey
         for number, step in enumerate(steps):
             yield f"{path}.steps[{number}]", step, StepRule
-
-
-def _convert(value: Any, kind: type, path: str) -> Iterator[Problem]:
-    try:
-        msgspec.convert(value, kind, dec_hook=_dec_hook)
-    except msgspec.ValidationError as error:
-        message, inner = _PLACE.fullmatch(str(error)).groups()  # type: ignore[union-attr]
-        place = path + (inner or "$")[1:]
-        unknown = _UNKNOWN.fullmatch(message)
-        if unknown:
-            place, message = f"{place}.{unknown[1]}", "no such field"
-        yield place, message[0].lower() + message[1:]
-
-
-def _dec_hook(kind: type, value: Any) -> Any:
-    if kind is Duration or kind is WallTime:
-        return kind.parse(value)
-    raise NotImplementedError(kind)
 
 
 def _contradictions(rules: Journeys) -> Iterator[Problem]:
@@ -179,13 +110,3 @@ def _not_at_once(journey: Journey, path: str) -> Iterator[Problem]:
         yield f"{path}.outranks", "an exit_intent journey is over at once and cannot outrank another"
     if journey.quiet not in ("drop", "ignore"):
         yield f"{path}.quiet" if journey.quiet else path, "an exit_intent message cannot wait: set `quiet` to drop or ignore"
-
-
-def _line(path: str, lines: dict[str, int]) -> int:
-    while path not in lines and path != "$":
-        path = path[: max(path.rfind("."), path.rfind("["))] or "$"
-    return lines.get(path, 1)
-
-
-def _short(path: str) -> str:
-    return f"{path[2:]}: " if len(path) > 2 else ""

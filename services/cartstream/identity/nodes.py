@@ -1,0 +1,164 @@
+"""What the identity graph is made of: customers as nodes, requests to link, and the answers."""
+
+from __future__ import annotations
+
+import msgspec
+
+from cartstream.events.records import Customer, Identifier, Merge
+from cartstream.events.times import EventTime
+
+DEVICES_SHOWN = 1_000
+CHANNEL_OF = {"email": "email", "phone": "sms", "push": "push"}
+
+
+class LinkRequest(msgspec.Struct):
+    """What one event says: these identifiers, seen together on this device, are one customer's."""
+
+    event_id: str
+    at: EventTime
+    device_id: str
+    device_customer: str
+    device_first_seen: EventTime
+    identifiers: list[Identifier]
+    addresses: dict[str, str] = {}
+    consent: dict[str, bool] = {}
+    timezone: str | None = None
+    locale: str | None = None
+
+
+class Refusal(msgspec.Struct, frozen=True):
+    """An identifier that was set aside, since with it somebody would have too many of type `limited`.
+
+    reason: unique, limit, devices or merges. `holder` is the other customer whose it is. `late`: what stood in the way happened later,
+    so in order of event time this one would have come first.
+    """
+
+    identifier: Identifier
+    reason: str
+    limited: str
+    holder: str | None = None
+    late: bool = False
+
+
+class Linked(msgspec.Struct):
+    """The answer: whose event it is, who was merged because of it, and the customer record if it changed."""
+
+    customer_id: str
+    owns_device: bool
+    merges: list[Merge]
+    customer: Customer | None
+    refused: list[Refusal] = []
+    size: int = 0
+    """How many identifiers and devices the customer has now."""
+
+
+class Absorbed(msgspec.Struct, array_like=True):
+    loser: str
+    event_id: str
+    at: EventTime
+    identifier_type: str
+
+
+class Tie(msgspec.Struct, array_like=True):
+    """Why `name` is the customer's: an event told it together with `to`, or alone. Both as `identifier_name`."""
+
+    name: str
+    to: str
+    event_id: str
+    at: EventTime
+
+
+class Told(msgspec.Struct, array_like=True):
+    """What the customer record said after an earlier event: all of it that anybody decides by."""
+
+    event_id: str
+    at: EventTime
+    consent: dict[str, bool]
+    channels: list[str]
+    timezone: str | None
+    locale: str | None
+
+
+class Node(msgspec.Struct, array_like=True):
+    """A customer in the graph. Sealed addresses are `contacts`; each value comes with the event time that set it.
+
+    `earlier` is what was told before the last change: a batch that changes a customer twice may have to be done again.
+    `ties` has a path between any two of the customer's identifiers; `known` counts those who were known each by himself before they merged.
+    """
+
+    customer_id: str
+    first_seen: EventTime
+    identifiers: list[Identifier] = []
+    devices: list[str] = []
+    absorbed: list[Absorbed] = []
+    consent: dict[str, tuple[bool, EventTime]] = {}
+    contacts: dict[str, tuple[bytes, EventTime]] = {}
+    timezone: str | None = None
+    locale: str | None = None
+    changed_at: EventTime = 0
+    changed_by: str = ""
+    merged_into: str | None = None
+    earlier: list[Told] = []
+    ties: list[Tie] = []
+    known: int = 0
+
+    @property
+    def size(self) -> int:
+        return len(self.identifiers) + len(self.devices)
+
+    @property
+    def parts(self) -> int:
+        """`known`, also of a customer who was stored before it was counted."""
+        return max(self.known, 1 if self.identifiers else 0)
+
+    def since(self) -> dict[str, EventTime]:
+        """When each identifier was first told to be the customer's, by its name; `first_seen` where no tie says so."""
+        found = {identifier_name(identifier): self.first_seen for identifier in (*self.identifiers, *map(device_named, self.devices))}
+        told: dict[str, EventTime] = {}
+        for tie in self.ties:
+            for name in (tie.name, tie.to):
+                told[name] = min(tie.at, told.get(name, tie.at))
+        return found | {name: at for name, at in told.items() if name in found}
+
+    def told(self) -> Told:
+        consent = {channel: said for channel, (said, _) in sorted(self.consent.items())}
+        channels = sorted({CHANNEL_OF[kind] for kind in self.contacts})
+        return Told(self.changed_by, self.changed_at, consent, channels, self.timezone, self.locale)
+
+    def record(self, event_id: str) -> Customer | None:
+        """The customer record as this event changed it, None if it did not (or too many have since)."""
+        told = self.told() if event_id == self.changed_by else next((told for told in self.earlier if told.event_id == event_id), None)
+        if told is None:
+            return None
+        identifiers, devices = sorted(self.identifiers), sorted(self.devices)[:DEVICES_SHOWN]
+        return Customer(
+            self.customer_id, told.at, told.consent, told.timezone, told.locale, told.channels, identifiers, devices, self.merged_into
+        )
+
+
+class View:
+    """The part of the graph that some links may touch. `nodes` by customer, `owners` by `identifier_name`; `dirty` is what changed."""
+
+    def __init__(self, nodes: dict[str, Node], owners: dict[str, str]) -> None:
+        self.nodes, self.owners = nodes, owners
+        self.dirty_nodes: set[str] = set()
+        self.dirty_owners: set[str] = set()
+        self.merges: list[Merge] = []
+
+    def owner(self, identifier: Identifier) -> Node | None:
+        customer_id = self.owners.get(identifier_name(identifier))
+        return self.root(customer_id) if customer_id else None
+
+    def root(self, customer_id: str) -> Node | None:
+        node = self.nodes.get(customer_id)
+        while node is not None and node.merged_into is not None:
+            node = self.nodes.get(node.merged_into)
+        return node
+
+
+def identifier_name(identifier: Identifier) -> str:
+    return f"{identifier.type}:{identifier.value}"
+
+
+def device_named(device_id: str) -> Identifier:
+    return Identifier("device", device_id)
