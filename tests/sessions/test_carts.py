@@ -162,7 +162,7 @@ def test_a_state_in_the_first_layout_is_read_as_what_it_meant() -> None:
     basket = Basket({"a": line}, {"b": T0 + 1}, T0 + 2, T0 + 5, "EUR", T0 + 6, T0 + 7, seen[-SEEN_LIMIT:])
     assert state.open()[0] == basket
     assert (state.customer_id, state.last_activity, state.browsed, state.merged_into) == ("c1", T0 + 9, b"four", None)
-    assert [known.facts() for known in state.visits] == [Session("s1", "d1", T0, T0 + 9, 7, 1, 3, ["w", "v"])]
+    assert [known.facts() for known in state.visits] == [Session("s1", "d1", T0, T0 + 9, 7, 1, 3, ["w", "v"], 2)]
     assert Shop().stage.decode_state(Shop().stage.encode_state(state)) == state
 
 

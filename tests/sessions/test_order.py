@@ -14,7 +14,7 @@ from hypothesis import given, settings
 from hypothesis import strategies as st
 
 from cartstream.events.read_model import Guard
-from cartstream.events.records import Cart, Session
+from cartstream.events.records import Cart, Habits, Session
 from cartstream.sessions.basket import NOTHING, RECENT_LIMIT, Basket
 from cartstream.sessions.state import CustomerState
 from tests.sessions.shop import MINUTE, T0, Shop, add, click, remove, track
@@ -31,12 +31,20 @@ def visits(draw: st.DrawFn) -> list[Event]:
     for number in range(draw(st.integers(1, 25))):
         at += draw(st.sampled_from([0, 1, 700, 2_000, 4_999, 10_000, 30 * MINUTE - 1, 30 * MINUTE, 30 * MINUTE + 1, 31 * MINUTE]))
         device, product = draw(st.sampled_from(["d1", "d2"])), draw(st.sampled_from("abc"))
-        name = draw(st.sampled_from(["page", "Product Viewed", "Product Added", *CHANGES]))
+        name = draw(st.sampled_from(["page", "Product Viewed", "Products Searched", "Product Added", *CHANGES]))
         properties: dict[str, Any] = {"product_id": product} if name != "Order Completed" or draw(st.booleans()) else {}
-        if name in ("Product Added", "Product Removed"):
-            properties |= {"quantity": draw(st.sampled_from([None, 1, 2])), "price": draw(st.sampled_from([None, 1.0, 2.0]))}
+        if name in ("Product Added", "Product Removed", "Product Viewed"):
+            properties |= {"quantity": draw(st.sampled_from([None, 1, 2])), "price": draw(st.sampled_from([None, 1.0, 2.345]))}
+        properties["currency"] = draw(st.sampled_from([None, "EUR", "EUR", "USD"]))
+        if name == "Order Completed":
+            properties["order_id"] = draw(st.sampled_from([None, "o1", "o2"]))
+        if name == "Products Searched":
+            properties["query"] = draw(st.sampled_from(["shoes", "Shoes", "a bowl"]))
         if name == "Cart Viewed":
-            properties = {"products": [{"product_id": each, "quantity": 2} for each in draw(st.sampled_from(["", "a", "bc"]))]}
+            price = draw(st.sampled_from([None, 3.0]))
+            properties["products"] = [
+                {"product_id": each, "quantity": 2, "price": price} for each in draw(st.sampled_from(["", "a", "bc"]))
+            ]
         kind = ("page", None) if name == "page" else ("track", name)
         events.append((at, click(device, at, *kind, message=f"m{number}", **properties)))
     return events
@@ -49,6 +57,7 @@ class Seen(NamedTuple):
     cart: Basket
     activity: int
     guard: Guard | None
+    habits: list[Habits]
     told: dict[str, tuple[str, int, Cart | None]]
 
 
@@ -71,8 +80,9 @@ def run(arrivals: list[Event], gap: int = 0) -> Seen:
     told = {one.id: (one.kind, one.at, one.cart) for one in shop.activities if not one.kind.startswith("session")}
     shop.end()
     ended = sorted((one.session for one in shop.of_kind("session_ended") if one.session), key=lambda session: session.session_id)
+    lately = [one.habits for one in shop.of_kind("session_ended") if one.habits]
     kept = {id: one for id, one in told.items() if one[0] != "retracted"}
-    return Seen(ended, cart_of(state), state.last_activity, shop.guards.get("guard:c1"), kept)
+    return Seen(ended, cart_of(state), state.last_activity, shop.guards.get("c1"), lately, kept)
 
 
 def shuffled(events: list[Event], delays: list[int], repeated: list[bool]) -> list[Event]:

@@ -52,7 +52,7 @@ class Session(msgspec.Struct, frozen=True):
 
 
 class Look(msgspec.Struct, frozen=True):
-    """A product that the customer looked at: last when, how often within seven days of then, and at what price."""
+    """A product that the customer looked at: when last and at what price, and how often in the seven days before this is told."""
 
     product_id: str
     at: EventTime
@@ -62,11 +62,20 @@ class Look(msgspec.Struct, frozen=True):
 
 
 class Habits(msgspec.Struct, frozen=True):
-    """What the customer did lately, on all devices. `recent` has the last products looked at, newest last, bounded; `visits` is in how
-    many hours of the last four weeks a visit began, bounded: 0 is a new visitor."""
+    """What the customer did lately, on all devices. Every list is bounded.
+
+    `recent` has the last products looked at, newest last; `price_low` to `price_high`, in `currency`, is what they cost. `visits` is in how
+    many hours of the last four weeks a visit began: 0 is a new visitor; `hours` are those hours of the day (UTC), the most usual first.
+    `searches` are the last search terms, newest last.
+    """
 
     recent: list[Look]
     visits: int
+    price_low: float | None = None
+    price_high: float | None = None
+    currency: str | None = None
+    hours: list[int] = []
+    searches: list[str] = []
 
 
 class ExitHint(msgspec.Struct, frozen=True):

@@ -12,18 +12,20 @@ from cartstream.events.times import EventTime
 
 SEEN_BYTES = 8
 SEEN_LIMIT = 32 * SEEN_BYTES
+ORDERED_LIMIT = 8 * SEEN_BYTES
 MARKS_LIMIT = 100
 LINES_LIMIT = 200
 RECENT_LIMIT = 32
 
 
 class Line(msgspec.Struct, array_like=True, frozen=True, gc=False):
-    """A product in the cart; `at` is its latest change."""
+    """A product in the cart; `at` is its latest change, `currency` that of its price if it is not the cart's."""
 
     quantity: int
     price: float | None
     name: str | None
     at: EventTime
+    currency: str | None = None
 
 
 class Entry(msgspec.Struct, array_like=True, frozen=True, gc=False):
@@ -62,6 +64,7 @@ class Held(msgspec.Struct, array_like=True, gc=False):
     """A cart, and the marks that keep late events from undoing later ones.
 
     `removed` has the time of each product's last removal: an older add cannot bring it back. `cleared_at` is the same for the whole cart.
+    `currency` is that of the latest price.
     """
 
     lines: dict[str, Line] = {}
@@ -77,14 +80,25 @@ class Basket(Held, array_like=True, gc=False):
     """The cart with all its changes, in event order.
 
     `seen` has digests of the last changes' message ids, oldest first: a change that is wrongly taken for a repetition would be missing
-    from a cart, so they have eight bytes, and it happens once in 10^17 changes.
+    from a cart, so they have eight bytes, and it happens once in 10^17 changes. `ordered` has those of the last order ids.
     """
 
     seen: bytes = b""
+    ordered: bytes | None = None
+
+    def has_ordered(self, order: Order | None) -> bool:
+        """True for an order whose id is remembered."""
+        return (
+            order is not None and order.order_id is not None and self.ordered is not None and holds(self.ordered, _digest(order.order_id))
+        )
+
+    def remember_order(self, order: Order | None) -> None:
+        if order is not None and order.order_id is not None and not self.has_ordered(order):
+            self.ordered = ((self.ordered or b"") + _digest(order.order_id))[-ORDERED_LIMIT:]
 
     def first_time(self, message_id: str) -> bool:
         """False for a message id that is remembered."""
-        digest = hashlib.blake2b(message_id.encode(), digest_size=SEEN_BYTES).digest()
+        digest = _digest(message_id)
         if holds(self.seen, digest):
             return False
         self.seen = (self.seen + digest)[-SEEN_LIMIT:]
@@ -110,6 +124,10 @@ def packed(basket: Basket) -> msgspec.Raw:
 
 def unpacked(raw: msgspec.Raw) -> Basket:
     return Basket() if raw == NOTHING else _unpack(raw)
+
+
+def _digest(id: str) -> bytes:
+    return hashlib.blake2b(id.encode(), digest_size=SEEN_BYTES).digest()
 
 
 def holds(digests: bytes, digest: bytes) -> bool:

@@ -16,7 +16,7 @@ import msgspec
 from cartstream.events.clicks import Action
 from cartstream.events.records import Cart
 from cartstream.events.times import EventTime
-from cartstream.sessions.basket import RECENT_LIMIT, Basket, Change, Held, Waiting, packed, unpacked
+from cartstream.sessions.basket import RECENT_LIMIT, Basket, Change, Waiting, packed, unpacked
 from cartstream.sessions.cart import apply, put, snapshot
 
 _ID_ENDS: dict[int, str] = {Action.CHECKOUT: "checkout_started", Action.ORDER: "order_placed"}
@@ -113,7 +113,7 @@ def _correct(basket: Basket, waiting: Waiting, change: Change, late: bool) -> li
     return told
 
 
-def _fold(cart: Held, changes: list[Change]) -> list[Outcome]:
+def _fold(cart: Basket, changes: list[Change]) -> list[Outcome]:
     return [Outcome(apply(cart, change), snapshot(cart)) for change in changes]
 
 

@@ -6,6 +6,8 @@ looked at. No struct refers back to one that holds it, so the garbage collector 
 
 from __future__ import annotations
 
+from collections.abc import Iterable
+from typing import TypeAlias
 from zlib import crc32
 
 import msgspec
@@ -14,22 +16,27 @@ from cartstream.events.read_model import GUARDED, Guard
 from cartstream.events.records import Session, make_id
 from cartstream.events.times import EventTime
 from cartstream.sessions.basket import NOTHING, Basket, Waiting, holds, pack, packed, unpacked
+from cartstream.sessions.views import View, by_product, in_hundredths, packed_view
 
 LAYOUT = GUARDED
 BROWSED_BYTES = 4
 BROWSED_LIMIT = 64 * BROWSED_BYTES
 VIEWED_LIMIT = 20
 VIEWS_LIMIT = 2 * VIEWED_LIMIT
+SEARCHES_LIMIT = 5
+TERM_LIMIT = 64
+Search: TypeAlias = tuple[EventTime, str]
 
-_unpack_views = msgspec.msgpack.Decoder(list[tuple[str, EventTime]]).decode
+_unpack_views = msgspec.msgpack.Decoder(list[View]).decode
+_unpack_searches = msgspec.msgpack.Decoder(list[Search]).decode
 _unpack_waiting = msgspec.msgpack.Decoder(Waiting).decode
 
 
 class Visit(msgspec.Struct, array_like=True, gc=False):
     """A session that event time has not closed yet. A device may have two, when events of a later one came early.
 
-    `session_id` is empty as long as device and start give it: see `id`. `viewed` are so many `views`, each packed by itself: the product,
-    and how long after the start.
+    `session_id` is empty as long as device and start give it: see `id`. `viewed` are so many `views`, each packed by itself, at the time
+    after the start. `currency` is that of the first price, "" if it had none; None: there is no price. `searched` are packed.
     """
 
     device_id: str
@@ -41,6 +48,8 @@ class Visit(msgspec.Struct, array_like=True, gc=False):
     page_views: int = 0
     views: int = 0
     viewed: bytes = b""
+    currency: str | None = None
+    searched: bytes | None = None
 
     @property
     def id(self) -> str:
@@ -53,11 +62,23 @@ class Visit(msgspec.Struct, array_like=True, gc=False):
         self.started_at = at
         self.keep(views)
 
-    def view(self, product_id: str, at: EventTime) -> None:
-        self.viewed += pack((product_id, at - self.started_at))
+    def view(self, product_id: str, at: EventTime, price: float | None = None, currency: str | None = None) -> None:
+        if price is None:
+            self.viewed += pack((product_id, at - self.started_at))
+        else:
+            said = currency or ""
+            if self.currency is None:
+                self.currency = said
+            own = None if said == self.currency else said
+            self.viewed += packed_view(product_id, at - self.started_at, in_hundredths(price), own, 1)
         self.views += 1
         if self.views > VIEWS_LIMIT:
-            self.keep(self.products())
+            self.keep(self.looks()[-VIEWED_LIMIT:])
+
+    def search(self, term: str, at: EventTime) -> None:
+        term = " ".join(term.split())[:TERM_LIMIT]
+        if term:
+            self.searched = pack(last_searches([*self.searches(), (at, term)]))
 
     def absorb(self, other: Visit) -> None:
         """Two sessions are one after all."""
@@ -67,27 +88,56 @@ class Visit(msgspec.Struct, array_like=True, gc=False):
         self.page_views += other.page_views
         self.keep([*self.seen(), *other.seen()])
         if self.views > VIEWS_LIMIT:
-            self.keep(self.products())
+            self.keep(self.looks()[-VIEWED_LIMIT:])
+        if other.searched is not None:
+            self.searched = pack(last_searches([*self.searches(), *other.searches()]))
+
+    def looks(self) -> list[View]:
+        """The products that were looked at, newest last; whatever order the views came in."""
+        return by_product(self.seen()) if self.views else []
 
     def products(self) -> list[tuple[str, EventTime]]:
-        """The last that were looked at and when, newest last; whatever order the views came in."""
-        newest: dict[str, EventTime] = {}
-        for product_id, at in self.seen():
-            newest[product_id] = max(at, newest.get(product_id, at))
-        return sorted(newest.items(), key=lambda view: (view[1], view[0]))[-VIEWED_LIMIT:]
+        """The last that were looked at and when, newest last."""
+        return [(view.product_id, view.at) for view in self.looks()[-VIEWED_LIMIT:]]
 
     def facts(self) -> Session:
-        products = [product_id for product_id, _ in self.products()] if self.views else []
-        return Session(self.id, self.device_id, self.started_at, self.last_at, self.events, self.orders, self.page_views, products)
+        looks = self.looks()
+        products, views = [view.product_id for view in looks[-VIEWED_LIMIT:]], sum([view.views for view in looks])
+        return Session(self.id, self.device_id, self.started_at, self.last_at, self.events, self.orders, self.page_views, products, views)
 
-    def seen(self) -> list[tuple[str, EventTime]]:
-        """Products and when, in the order they came."""
+    def seen(self) -> list[View]:
+        """In the order they came, at their times."""
         array_header, start = b"\xdd" + self.views.to_bytes(4, "big"), self.started_at
-        return [(product_id, start + after) for product_id, after in _unpack_views(array_header + self.viewed)]
+        views = _unpack_views(array_header + self.viewed)
+        return [View(view.product_id, start + view.at, view.price, currency_of(view, self.currency), view.views) for view in views]
 
-    def keep(self, views: list[tuple[str, EventTime]]) -> None:
-        start = self.started_at
-        self.views, self.viewed = len(views), b"".join([pack((product_id, at - start)) for product_id, at in views])
+    def searches(self) -> list[Search]:
+        """Oldest first."""
+        return [] if self.searched is None else _unpack_searches(self.searched)
+
+    def keep(self, views: list[View]) -> None:
+        start, base = self.started_at, next((view.currency or "" for view in views if view.price is not None), None)
+        self.views, self.currency = len(views), base
+        self.viewed = b"".join(
+            [packed_view(view.product_id, view.at - start, view.price, mark_of(view, base), view.views) for view in views]
+        )
+
+
+def currency_of(view: View, base: str | None) -> str | None:
+    """Of one that is stored beside such a currency."""
+    return (base if view.currency is None else view.currency) or None if view.price is not None else None
+
+
+def mark_of(view: View, base: str | None) -> str | None:
+    """The `currency` to store beside such a currency."""
+    said = view.currency or ""
+    return None if view.price is None or said == base else said
+
+
+def last_searches(searches: Iterable[Search]) -> list[Search]:
+    """Each term once, however it is capitalised, oldest first."""
+    last = {term.casefold(): (at, term) for at, term in sorted(searches)}
+    return sorted(last.values())[-SEARCHES_LIMIT:]
 
 
 class CustomerState(msgspec.Struct, array_like=True, tag=LAYOUT, gc=False):
@@ -96,7 +146,7 @@ class CustomerState(msgspec.Struct, array_like=True, tag=LAYOUT, gc=False):
     It begins as `read_model.Guarded`: senders read `guard`, which says what has been told of the cart.
     `cart` is a packed `Basket` and `waiting` a packed `Waiting`, or both are nil; `unsettled` is when the last change that waits happened.
     `browsed` has digests of the message ids of all other events since the customer has been there, oldest first. One in 67 million is
-    wrongly taken for a repetition and missing from a count, so they have four bytes.
+    wrongly taken for a repetition and missing from a count, so they have four bytes. `habits` are packed: see `habits.Habits`.
     """
 
     customer_id: str
@@ -108,6 +158,7 @@ class CustomerState(msgspec.Struct, array_like=True, tag=LAYOUT, gc=False):
     unsettled: EventTime = 0
     cart: msgspec.Raw = NOTHING
     waiting: msgspec.Raw = NOTHING
+    habits: bytes | None = None
 
     def open(self) -> tuple[Basket, Waiting]:
         """To look at. Who changes them, gives them back to `put`."""

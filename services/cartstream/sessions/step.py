@@ -13,17 +13,17 @@ import msgspec
 from cartstream.events import topics
 from cartstream.events.clicks import Action, Click, Properties
 from cartstream.events.read_model import Guard
-from cartstream.events.records import Activity, Customer, ExitHint, Handover, Merge, Session, make_id
+from cartstream.events.records import Activity, Customer, ExitHint, Habits, Handover, Merge, Session, make_id
 from cartstream.events.times import EventTime
 from cartstream.runtime.stage import Output, Step
-from cartstream.sessions import cart, changes, layouts
+from cartstream.sessions import cart, changes, habits, layouts
 from cartstream.sessions.basket import SEEN_LIMIT, Basket, both
 from cartstream.sessions.state import BROWSED_LIMIT, CustomerState, Visit
 
 SERVICE = "sessions"
 TRIGGER_LIMIT = 64
 _NO_PROPERTIES = Properties()
-_SILENT, _PAGE, _VIEW, _ORDER, _EXIT = Action.SILENT, Action.PAGE, Action.VIEW, Action.ORDER, Action.EXIT
+_SILENT, _PAGE, _VIEW, _ORDER, _EXIT, _SEARCH = Action.SILENT, Action.PAGE, Action.VIEW, Action.ORDER, Action.EXIT, Action.SEARCH
 _LATE = [("record", "late")]
 _REPEATED = [("record", "duplicate")]
 _ON_TIME: list[tuple[str, str]] = []
@@ -93,15 +93,28 @@ def wake(state: CustomerState, watermark: EventTime, rules: SessionRules) -> Ste
     """End the sessions that are over, and forget a customer who has been silent for long."""
     if 0 < state.unsettled <= watermark:
         state.settle()
-    over = [(_ends_at(visit, rules), visit.facts()) for visit in state.visits if _ends_at(visit, rules) <= watermark]
+    over = [visit for visit in state.visits if _ends_at(visit, rules) <= watermark]
     state.visits = [visit for visit in state.visits if _ends_at(visit, rules) > watermark]
-    outputs = [_ended(state, facts, at) for at, facts in sorted(over, key=lambda one: (one[0], one[1].session_id))]
+    outputs, outcomes = _end(state, over, rules) if over else ([], _ON_TIME)
     if not state.visits:
         if state.last_activity + rules.gap <= watermark:
             state.browsed = b""  # from now on they are late, repeated or not
         if state.last_activity + rules.keep <= watermark:
-            return Step(None, outputs)
-    return _keep(state, rules, outputs)
+            return Step(None, outputs, outcomes=outcomes)
+    return Step(state, outputs, _next_wake(state, rules), outcomes=outcomes)
+
+
+def _end(state: CustomerState, over: list[Visit], rules: SessionRules) -> tuple[list[Output], list[tuple[str, str]]]:
+    """The customer's habits are told as of each end, so they do not depend on how often time passes."""
+    learnt, outputs, outcomes = habits.unpacked(state.habits), [], []
+    for at, _, visit in sorted([(_ends_at(visit, rules), visit.id, visit) for visit in over], key=lambda one: one[:2]):
+        if visit.started_at + rules.limit <= visit.last_at + rules.gap:
+            outcomes.append(("session", "endless"))
+        else:
+            habits.learn(learnt, visit)
+        outputs.append(_ended(state, visit.facts(), at, habits.known(learnt, at)))
+    state.habits = habits.packed(learnt)
+    return outputs, outcomes
 
 
 def _click(state: CustomerState, event: ClickEvent, watermark: EventTime, rules: SessionRules) -> Step[CustomerState]:
@@ -163,11 +176,12 @@ def _count(visit: Visit, event: ClickEvent) -> None:
     if action is _PAGE:
         visit.page_views += 1
     elif action is _VIEW:
-        product_id = cart.product_id_of(event.click.properties or _NO_PROPERTIES)
+        properties = event.click.properties or _NO_PROPERTIES
+        product_id = cart.product_id_of(properties)
         if product_id:
-            visit.view(product_id, event.at)
-    elif action is _ORDER:
-        visit.orders += 1
+            visit.view(product_id, event.at, cart.price_of(properties), cart.currency_of(properties))
+    elif action is _SEARCH:
+        visit.search((event.click.properties or _NO_PROPERTIES).query or "", event.at)
 
 
 def _shop(state: CustomerState, event: ClickEvent, watermark: EventTime, rules: SessionRules) -> Step[CustomerState]:
@@ -180,13 +194,18 @@ def _shop(state: CustomerState, event: ClickEvent, watermark: EventTime, rules: 
     outputs: list[Output] = []
     visit = _visit(state, event, watermark, rules, outputs)
     device_id = visit.device_id if visit is not None else None
-    change = cart.change_of(event.action, event.click.properties or _NO_PROPERTIES, event.at, event.message_id, device_id)
+    repairs: list[str] = []
+    change = cart.change_of(event.action, event.click.properties or _NO_PROPERTIES, event.at, event.message_id, device_id, repairs)
+    if visit is not None and change.order is not None and not basket.has_ordered(change.order):
+        visit.orders += 1
     told = changes.take(basket, waiting, change, watermark)
     state.put(basket, waiting)
     outputs += [_told(state, one) for one in told]
     outcomes = _LATE if visit is None else _ON_TIME
     if len(told) > 1:
         outcomes = [*outcomes, ("cart", "corrected")]
+    if repairs:
+        outcomes = [*outcomes, ("repaired", "out_of_range")]
     if told:
         state.guard = _guard(basket)
     return Step(state, outputs, _next_wake(state, rules), outcomes=outcomes)
@@ -206,7 +225,9 @@ def _exit(state: CustomerState, event: ClickEvent, visit: Visit) -> Output:
     hint = ExitHint((hints.trigger or "unknown")[:TRIGGER_LIMIT], hints.dwell_ms, hints.scroll_pct)
     latest, known = max(event.at, state.last_activity), changes.cart_at(*state.open(), event.at)
     id = f"{event.message_id}:exit_signal"
-    activity = Activity(id, "exit_signal", state.customer_id, event.at, latest, visit.device_id, visit.facts(), known, hint)
+    lately = habits.known(habits.unpacked(state.habits), event.at, state.visits)
+    facts = visit.facts()
+    activity = Activity(id, "exit_signal", state.customer_id, event.at, latest, visit.device_id, facts, known, hint, habits=lately)
     return Output(topics.ACTIVITY, state.customer_id, activity)
 
 
@@ -236,6 +257,10 @@ def _receive(state: CustomerState, event: Handover, rules: SessionRules) -> Step
         _join_visits(state, visit, rules)
     state.last_activity = max(state.last_activity, other.last_activity)
     state.browsed = both(other.browsed, state.browsed, BROWSED_LIMIT)
+    if other.habits is not None:
+        learnt = habits.unpacked(state.habits)
+        habits.join(learnt, habits.unpacked(other.habits))
+        state.habits = habits.packed(learnt)
     state.settle()
     (basket, waiting), (theirs, _) = state.open(), other.open()
     basket.seen = both(theirs.seen, basket.seen, SEEN_LIMIT)
@@ -287,9 +312,9 @@ def _started(state: CustomerState, visit: Visit) -> Output:
     return Output(topics.ACTIVITY, state.customer_id, started)
 
 
-def _ended(state: CustomerState, facts: Session, at: EventTime) -> Output:
+def _ended(state: CustomerState, facts: Session, at: EventTime, lately: Habits) -> Output:
     id = f"{facts.session_id}:ended"
-    ended = Activity(id, "session_ended", state.customer_id, at, facts.ended_at, facts.device_id, facts)
+    ended = Activity(id, "session_ended", state.customer_id, at, facts.ended_at, facts.device_id, facts, habits=lately)
     return Output(topics.ACTIVITY, state.customer_id, ended)
 
 
