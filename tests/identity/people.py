@@ -9,7 +9,7 @@ from typing import Any
 import orjson
 
 from cartstream.events import avro, topics
-from cartstream.events.records import Customer, Identifier, Merge
+from cartstream.events.records import Customer, Identifier, Merge, RefusedLink
 from cartstream.events.times import iso
 from cartstream.identity.directory import MemoryDirectory
 from cartstream.identity.nodes import identifier_name
@@ -66,8 +66,8 @@ class People:
     def __init__(self, partitions: int = 1, batch_size: int = 1_000, rules: Rules | None = None, **changes: Any) -> None:
         self.directory = MemoryDirectory(rules=rules)
         self.outputs: list[Wire] = []
-        stage = IdentityStage(settings(**changes), self.directory, None)
-        self.pipeline = Pipeline([stage], partitions, batch_size, observe=self.outputs.append)
+        self.stage = IdentityStage(settings(**changes), self.directory, None)
+        self.pipeline = Pipeline([self.stage], partitions, batch_size, observe=self.outputs.append)
 
     def see(self, *events: Event) -> People:
         for event in events:
@@ -102,6 +102,9 @@ class People:
 
     def merges(self) -> list[Merge]:
         return self.records(topics.MERGES, Merge)
+
+    def refused(self) -> list[RefusedLink]:
+        return self.records(topics.AUDIT, RefusedLink)
 
     def customers(self) -> list[Customer]:
         return self.records(topics.CUSTOMERS, Customer)

@@ -1,16 +1,18 @@
 """Who is whom does not depend on batches, partitions, repetition or arrival.
 
-What is promised, and what is not. Partitions and batches change nothing for devices that do not contend for a limited
-identifier. Arrival order changes no cluster as long as nobody contends: where two logins share a device or an address, who
-came first has it, so the order of arrival decides. The survivor's id depends on each device's first *arrival*: it is the same under
-any partitioning, but not if a device's own events are shuffled.
+What is promised, and what is not: docs/identity.md, "Order". Where nobody contends, arrival order changes no cluster, and no id as long
+as a device's first event is there before its login. Where a limit is hit, event times decide unless an event is late, and then the
+refusal says so.
 """
 
 from __future__ import annotations
 
+from random import Random
+
 from hypothesis import given, settings
 from hypothesis import strategies as st
 
+from cartstream.identity.rules import read_rules
 from tests.identity.people import Event, People, identify, page
 
 PEOPLE = 3
@@ -44,16 +46,41 @@ def contended_events(draw: st.DrawFn) -> list[Event]:
     ]
 
 
+TIGHT = read_rules(
+    """
+identifiers:
+  - {type: user_id, limit: 1}
+  - {type: email, limit: 2, within: 10s}
+  - {type: loyalty_id, limit: 1}
+  - {type: device, limit: 2, within: 5s}
+caps: {devices: 4, merges: 1}
+""",
+    "tight.yaml",
+)
+
+
+@st.composite
+def quarrelling_events(draw: st.DrawFn) -> list[Event]:
+    """Logins, addresses and cards on few devices, so that every limit of TIGHT is hit."""
+    events: list[Event] = []
+    for at in range(draw(st.integers(1, 12))):
+        login = draw(st.sampled_from([None, "u0", "u1", "u2"]))
+        traits = {"email": f"e{draw(st.integers(0, 2))}@example.test"} if draw(st.booleans()) else {}
+        traits |= {"loyaltyId": f"L{draw(st.integers(0, 1))}"} if draw(st.integers(0, 3)) == 0 else {}
+        events.append(identify(f"d{draw(st.integers(0, 4))}", at, login, **traits))
+    return events
+
+
 def owners(people: People, events: list[Event]) -> list[str]:
     return [people.customer_of(event["messageId"]) for event in events]
 
 
 @settings(max_examples=40, deadline=None)
 @given(honest_events(), st.randoms(use_true_random=False))
-def test_no_shuffle_or_repetition_changes_who_is_whom(events: list[Event], random: object) -> None:
+def test_no_shuffle_or_repetition_changes_who_is_whom(events: list[Event], random: Random) -> None:
     expected = People().see(*events).people
     shuffled = [*events, *events[::2]]
-    random.shuffle(shuffled)  # type: ignore[attr-defined]
+    random.shuffle(shuffled)
 
     assert People().see(*shuffled).people == expected
     assert People(partitions=8, batch_size=3).see(*shuffled).people == expected
@@ -91,3 +118,43 @@ def test_two_logins_are_never_one_person(events: list[Event]) -> None:
             owner = people.customer_of(event["messageId"])
             node = people.directory.nodes[owner]
             assert [identifier.value for identifier in node.identifiers] == [event["userId"]]
+
+
+@settings(max_examples=300, deadline=None)
+@given(quarrelling_events(), st.randoms(use_true_random=False), st.sampled_from([(1, 1), (1, 1_000), (4, 3)]))
+def test_where_limits_are_hit_event_times_decide_or_a_refusal_is_told_to_be_late(
+    events: list[Event], random: Random, cut: tuple[int, int]
+) -> None:
+    in_order = People(rules=TIGHT).see(*events)
+    arrival = [*events, *events[::3]]
+    random.shuffle(arrival)
+    other = People(*cut, rules=TIGHT).see(*arrival)
+
+    assert not any(refused.late for refused in in_order.refused())
+    assert other.people == in_order.people or any(refused.late for refused in other.refused())
+
+
+@settings(max_examples=60, deadline=None)
+@given(quarrelling_events(), st.sampled_from([2, 3, 8]))
+def test_in_order_of_time_limits_give_the_same_people_and_audit_on_any_number_of_partitions(events: list[Event], partitions: int) -> None:
+    base, other = People(rules=TIGHT), People(partitions, rules=TIGHT)
+    for event in events:
+        base.see(event)
+        other.see(event)
+    assert (other.people, sorted(map(repr, other.refused()))) == (base.people, sorted(map(repr, base.refused())))
+
+
+@settings(max_examples=60, deadline=None)
+@given(honest_events(), st.randoms(use_true_random=False))
+def test_the_survivor_too_is_the_same_in_any_order_in_which_a_devices_first_event_precedes_its_login(
+    events: list[Event], random: Random
+) -> None:
+    devices = sorted({str(event["anonymousId"]) for event in events})
+    visits = [page(device, at) for n, device in enumerate(devices) for at in (-1 - n, -60 + 7 * n % 50)]
+    base = People().see(*visits, *events)
+    later = [*events, *events[::2]]
+    random.shuffle(later)
+
+    other = People(partitions=4, batch_size=3).see(*random.sample(visits, len(visits)), *later)
+
+    assert (other.people, owners(other, events)) == (base.people, owners(base, events))

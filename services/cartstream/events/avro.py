@@ -28,6 +28,7 @@ TYPES: dict[str, type[msgspec.Struct]] = {
     "delivery": records.Delivery,
     "customer": records.Customer,
     "merge": records.Merge,
+    "refused_link": records.RefusedLink,
     "handover": records.Handover,
     "watermark": records.Watermark,
     "channel_failed": records.ChannelFailed,

@@ -254,6 +254,26 @@ class Merge(msgspec.Struct, frozen=True):
     identifier_type: str
 
 
+class RefusedLink(msgspec.Struct, frozen=True):
+    """An identifier that an event told and that did not become the customer's (topic `identity.audit`, key customer_id).
+
+    `identifier` is a keyed hash, also of a user id or device. reason: unique (two values are two people), limit, devices, merges; `limited`
+    is the type that there would be too many of. `holder` is the other customer whose the identifier is. `late`: the
+    customers that it would have joined are, in part, what later events made them, so in order of event time it might have been let in.
+    """
+
+    id: str
+    customer_id: str
+    at: EventTime
+    event_id: str
+    identifier_type: str
+    identifier: str
+    reason: str
+    limited: str
+    holder: str | None = None
+    late: bool = False
+
+
 class Handover(msgspec.Struct, frozen=True):
     """The loser's state of one service on its way to the survivor (along the chain, keyed by the survivor)."""
 

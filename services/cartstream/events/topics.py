@@ -5,6 +5,7 @@ from __future__ import annotations
 CLICKSTREAM = "clickstream"
 IDENTIFIED = "clickstream.identified"
 MERGES = "identity.merges"
+AUDIT = "identity.audit"
 CUSTOMERS = "customers"
 ACTIVITY = "activity"
 SIGNALS = "signals"
@@ -25,4 +26,4 @@ def dead_letters(topic: str) -> str:
 
 COMPACTED = frozenset({CUSTOMERS, PRODUCTS})
 
-ALL = (CLICKSTREAM, IDENTIFIED, MERGES, CUSTOMERS, ACTIVITY, SIGNALS, DECISIONS, DELIVERIES, PRODUCTS, *map(commands, CHANNELS))
+ALL = (CLICKSTREAM, IDENTIFIED, MERGES, AUDIT, CUSTOMERS, ACTIVITY, SIGNALS, DECISIONS, DELIVERIES, PRODUCTS, *map(commands, CHANNELS))

@@ -25,6 +25,7 @@ def link(view: View, request: LinkRequest, sealed: dict[str, bytes], rules: Rule
     is set aside. A device whose customer is somebody else's stays out of it: it is never guessed.
     """
     device = device_named(request.device_id)
+    _date(view, request, device)
     candidates, refused = _candidates(view, request, device, rules)
     owners = _owners(view, candidates, request, device)
     before = {owner.customer_id: owner.told() for owner in owners}
@@ -53,12 +54,21 @@ def _candidates(view: View, request: LinkRequest, device: Identifier, rules: Rul
     refused: list[Refusal] = []
     for identifier in rules.strongest_first([*request.identifiers, device]):
         together = [*candidates, identifier]
-        found = obstacle(rules, _owners(view, together, request, device), together, request.at)
+        owners = _owners(view, together, request, device)
+        found = obstacle(rules, owners, together, request.at)
         if found is None:
             candidates = together
         else:
-            refused.append(refusal(identifier, found, view.owner(identifier), request.at))
+            refused.append(refusal(identifier, found, owners, view.owner(identifier), request.at))
     return candidates, refused
+
+
+def _date(view: View, request: LinkRequest, device: Identifier) -> None:
+    """A device's first event may turn out to be an earlier one, and so its customer's."""
+    node = view.owner(device) or view.root(request.device_customer)
+    if node is not None and request.device_first_seen < node.first_seen:
+        node.first_seen = request.device_first_seen
+        view.dirty_nodes.add(node.customer_id)
 
 
 def _owners(view: View, candidates: list[Identifier], request: LinkRequest, device: Identifier) -> list[Node]:

@@ -16,11 +16,10 @@ _NEW = ""
 
 
 class Obstacle(msgspec.Struct, frozen=True):
-    """The limit, and when the values of its type were linked."""
+    """Why, and the type of which there would be too many."""
 
     reason: str
     limited: str
-    moments: Moments
 
 
 def obstacle(rules: Rules, owners: Sequence[Node], together: Sequence[Identifier], at: EventTime) -> Obstacle | None:
@@ -30,22 +29,20 @@ def obstacle(rules: Rules, owners: Sequence[Node], together: Sequence[Identifier
         return None
     merges = sum(node.parts for node in owners) - 1
     if merges > rules.caps.merges and sum(node.parts > 0 for node in owners) > 1:
-        return Obstacle("merges", together[-1].type, [])
+        return Obstacle("merges", together[-1].type)
     moments = _moments(owners, together, at)
     for rule in rules.types:
-        of_type = moments.get(rule.type, [])
-        if not rules.allows(rule.type, of_type):
-            return Obstacle("unique" if rule.unique else "limit", rule.type, of_type)
+        if not rules.allows(rule.type, moments.get(rule.type, [])):
+            return Obstacle("unique" if rule.unique else "limit", rule.type)
     devices = moments.get(DEVICE, [])
     if len(devices) > rules.caps.devices and len({owner for _, owner in devices}) > 1:
-        return Obstacle("devices", DEVICE, devices)
+        return Obstacle("devices", DEVICE)
     return None
 
 
-def refusal(identifier: Identifier, found: Obstacle, holder: Node | None, at: EventTime) -> Refusal:
-    """`holder` is the customer who has the identifier, if it is another than the event's."""
-    times = [moment for moment, _ in found.moments] if holder is None else [holder.since()[identifier_name(identifier)]]
-    late = any(moment > at for moment in times)
+def refusal(identifier: Identifier, found: Obstacle, owners: Sequence[Node], holder: Node | None, at: EventTime) -> Refusal:
+    """`owners` are the event's own, `holder` has the identifier, if anybody."""
+    late = any(tie.at > at for node in owners for tie in node.ties)
     return Refusal(identifier, found.reason, found.limited, None if holder is None else holder.customer_id, late)
 
 

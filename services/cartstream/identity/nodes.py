@@ -29,8 +29,8 @@ class LinkRequest(msgspec.Struct):
 class Refusal(msgspec.Struct, frozen=True):
     """An identifier that was set aside, since with it somebody would have too many of type `limited`.
 
-    reason: unique, limit, devices or merges. `holder` is the other customer whose it is. `late`: what stood in the way happened later,
-    so in order of event time this one would have come first.
+    reason: unique, limit, devices or merges. `holder` is the other customer whose it is. `late`: the customers that it
+    would have joined are, in part, what later events made them, so in order of event time it might have been let in.
     """
 
     identifier: Identifier

@@ -18,6 +18,7 @@ from cartstream.events.formats import segment
 from cartstream.events.formats.native import Incoming, Translate
 from cartstream.events.records import Identifier
 from cartstream.events.times import DAY, SECOND, EventTime, from_datetime
+from cartstream.identity.audit import refused_links
 from cartstream.identity.contacts import Found, Redactor, may_hold_address
 from cartstream.identity.directory import Directory
 from cartstream.identity.nodes import LinkRequest, identifier_name
@@ -105,9 +106,9 @@ class IdentityStage:
         self._clock = clock
         self._future, self._past = settings.future_limit_s * SECOND, settings.past_limit_days * DAY
         self._refresh_after = settings.state_ttl_days * DAY // 2
-        self._redactor = Redactor(
-            AddressHash(settings.hash_key.get_secret_value()), settings.consent_categories, self._rules.values.blocked
-        )
+        self._hash = AddressHash(settings.hash_key.get_secret_value())
+        self._redactor = Redactor(self._hash, settings.consent_categories, self._rules.values.blocked)
+        self._largest = 0
         self._survivors: dict[str, str] = {}
         self._loaded: list[DeviceState] = []
         self._sound: set[str] = set()
@@ -238,6 +239,9 @@ class IdentityStage:
         if asked:
             for (event, _), linked in zip(asked, self._directory.link([request for _, request in asked]), strict=True):
                 event.linked = linked
+                self._largest = max(self._largest, linked.size)
+                if linked.refused:
+                    event.refused = refused_links(linked, event.event_id, event.at, self._hash)
 
     def _questions(self, batch: Looked) -> list[tuple[IdentityEvent, LinkRequest]]:
         """The events of a batch that bring something new."""
@@ -245,18 +249,29 @@ class IdentityStage:
         if not events:
             return []
         states: dict[str, DeviceState | None] = {device: batch.state_of(device) for device in {event.device_id for event in events}}
-        new = [event for event in events if self._is_new(event, states[event.device_id])]
+        new = {id(event) for event in events if self._is_new(event, states[event.device_id])}
+        if not new:
+            return []
+        asking = {event.device_id for event in events if id(event) in new}
         first_seen: dict[str, EventTime] = {}
-        if any(states[event.device_id] is None for event in new):
-            for _, _, event in batch.events:
-                first_seen.setdefault(event.device_id, event.at)
-        return [(event, self._request(event, states[event.device_id], first_seen.get(event.device_id, event.at))) for event in new]
+        found: list[tuple[IdentityEvent, LinkRequest]] = []
+        for _, _, event in batch.events:
+            device = event.device_id
+            if device in asking:
+                first_seen[device] = min(event.at, first_seen.get(device, event.at))
+                if id(event) in new:
+                    found.append((event, self._request(event, states[device], first_seen[device])))
+        return found
 
     def forget(self) -> None:
         self._survivors.clear()
         self._loaded.clear()
         self._sound.clear()
         self._directory.forget()
+
+    def largest(self) -> dict[str, int]:
+        """Of the customers that this process linked: the most identifiers and devices of one."""
+        return {"customer": self._largest}
 
     def step(self, state: DeviceState | None, event: IdentityEvent, watermark: EventTime) -> Step[DeviceState] | Output:
         return step(state, event, self._survivors, self._refresh_after)
@@ -311,7 +326,7 @@ class IdentityStage:
             event.at,
             event.device_id,
             state.customer_id if state else anonymous_customer(event.device_id),
-            state.first_seen if state else first_seen,
+            min(state.first_seen, first_seen) if state else first_seen,
             event.identifiers or [],
             found.addresses,
             found.consent,

@@ -80,6 +80,7 @@ class StageMetrics:
         self.timer_lateness = histogram("cartstream_timer_lateness_seconds", "Watermark less due time at firing", AGE_SECONDS).labels(
             service
         )
+        self.largest = gauge("cartstream_largest", "The most that one of its kind has had since the start", "kind").labels
         self.outcomes = counter("cartstream_outcomes_total", "What the service decided or found, by kind", "kind", "detail").labels
 
 

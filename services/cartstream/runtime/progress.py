@@ -13,6 +13,7 @@ from cartstream.events.times import EventTime
 from cartstream.runtime.clock import Clock
 from cartstream.runtime.log import logger
 from cartstream.runtime.metrics import StageMetrics
+from cartstream.runtime.stage import Measures
 from cartstream.runtime.store import Batch
 from cartstream.runtime.watermarks import UNKNOWN
 
@@ -50,6 +51,9 @@ class Progress:
         metrics.redis_seconds.observe(round.redis_s)
         for number, batch in round.written.items():
             self._batch(round.owned[number].partition, batch, now)
+        stage = next(iter(round.owned.values())).partition.stage
+        for kind, size in stage.largest().items() if isinstance(stage, Measures) else ():
+            metrics.largest(self._service, kind).set(size)
         metrics.timers_pending.set(sum(entry.partition.timers_pending for entry in owned.values()))
 
     def lags(self, consumer: Any, topic: str, numbers: list[int]) -> None:

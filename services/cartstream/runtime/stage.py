@@ -134,3 +134,11 @@ class Repairs(Protocol):
 
     def take_repairs(self) -> dict[str, int]:
         """How often what was mended since the last call, by reason of `events.repairs`."""
+
+
+@runtime_checkable
+class Measures(Protocol):
+    """A stage that knows how large something has become."""
+
+    def largest(self) -> dict[str, int]:
+        """By kind, from a small fixed set of words; since the start. Asked once a round."""
