@@ -17,6 +17,7 @@ from cartstream.runtime.state_command import state
 from cartstream.up.command import up
 
 SERVICES = ("identity", "sessions", "detection", "journeys", "email", "sms", "push", "insights")
+OPTIONAL = ("products",)
 
 
 @click.group()
@@ -26,7 +27,7 @@ def cli() -> None:
 
 
 @cli.command()
-@click.argument("service", type=click.Choice(SERVICES))
+@click.argument("service", type=click.Choice((*SERVICES, *OPTIONAL)))
 def run(service: str) -> None:
     """Run one service until SIGTERM. Settings come from CARTSTREAM_… (see `cartstream settings`)."""
     raise SystemExit(start(service))
@@ -41,6 +42,8 @@ def start(service: str) -> int:
         from cartstream.detection.service import run as serve
     elif service == "journeys":
         from cartstream.journeys.service import run as serve
+    elif service == "products":
+        from cartstream.products.service import run as serve
     elif service == "insights":
         from cartstream.insights.service import run as serve
     else:

@@ -9,11 +9,13 @@ import msgspec
 from hypothesis import strategies as st
 from msgspec import inspect
 
+from cartstream.detection import product as detection_product
 from cartstream.detection.state import DetectionState
 from cartstream.events.read_model import Contact, Guard
 from cartstream.identity.nodes import Node
 from cartstream.identity.state import DeviceState
 from cartstream.journeys.state import JourneyState
+from cartstream.products import step as products_step
 from cartstream.runtime.store import Checkpoint, Wire
 from cartstream.sessions.basket import Basket, Waiting
 from cartstream.sessions.layouts import FirstState, SecondState
@@ -28,6 +30,8 @@ STORED: dict[str, type[msgspec.Struct]] = {
     "sessions: first layout": FirstState,
     "sessions: second layout": SecondState,
     "detection": DetectionState,
+    "detection: product": detection_product.ProductState,
+    "products": products_step.ProductState,
     "journeys": JourneyState,
     "checkpoint": Checkpoint,
     "outbox": Wire,

@@ -23,6 +23,7 @@ from cartstream.detection.state import (
     short,
     signal_id,
 )
+from cartstream.detection.wants import nothing_left
 from cartstream.events.records import Activity, Cart, Order, Signal
 from cartstream.events.times import SECOND, EventTime
 
@@ -212,7 +213,12 @@ def _judge_cart(state: DetectionState, cart: Cart, at: EventTime, viewed: list[s
     kind, episode = _kind(state), str(cart.version)
     if Signalled(kind, episode) in state.signalled or Signalled(CHECKOUT, episode) in state.signalled:
         return False
-    why_not = "below_minimum" if cart.value < settings.least_value(cart.currency) else _why_not(state, kind, at, settings)
+    if cart.value < settings.least_value(cart.currency):
+        why_not: str | None = "below_minimum"
+    elif settings.watch_products and nothing_left(state, cart):
+        why_not = "out_of_stock"
+    else:
+        why_not = _why_not(state, kind, at, settings)
     if why_not is not None:
         found.outcomes.append((kind, why_not))
         return False

@@ -14,6 +14,7 @@ from cartstream.detection.state import (
     Visit,
     order_key,
 )
+from cartstream.detection.wants import joined
 from cartstream.events.records import Activity
 from cartstream.events.times import EventTime
 
@@ -46,6 +47,8 @@ def join(mine: DetectionState, other: DetectionState, merged_at: EventTime) -> D
         signalled=sorted({*mine.signalled, *other.signalled}, key=_newest_cart_last)[-2 * SIGNALLED_LIMIT :],
         latches=sorted({*mine.latches, *other.latches}, key=lambda latch: (latch.at, latch.session_id))[-LATCH_LIMIT:],
         signalled_at={kind: max(mine.signalled_at.get(kind, 0), other.signalled_at.get(kind, 0)) for kind in _kinds(mine, other)},
+        wants=joined(mine.wants, other.wants),
+        told=sorted({*mine.told, *other.told}, key=lambda told: (told.at, told.product_id)),
         parcels=sorted({*mine.parcels, *other.parcels}, key=lambda parcel: (parcel.at, parcel.loser)),
     )
 

@@ -32,6 +32,17 @@ class DetectionSettings(StageSettings):
     abandonment_cooldown_s: int = Field(
         0, ge=0, description="least time between two abandonments of one kind; 0: none, since journeys have reentry_after of their own"
     )
+    watch_products: bool = Field(
+        False,
+        description="ask the products service's changes: price drop, back in stock, stock guard; one small record a product and shopper",
+    )
+    watch_views_days: int = Field(
+        7, ge=0, le=15, description="how long a product that was looked at is wanted; 0: only what is in the cart"
+    )
+    price_drop_percent: float = Field(5.0, ge=0, lt=100, description="least drop, from the price that the shopper knows, that is a signal")
+    product_cooldown_s: int = Field(
+        86_400, ge=0, description="least time between two price drops, or two products back in stock, of one shopper: a sale is one message"
+    )
     exit_armed_after_s: float = Field(5.0, ge=0, description="dwell before an exit can count; use-exit-intent waits 5 s, ouibounce 1 s")
     exit_threshold: float = Field(
         0.5, ge=0, le=1, description="least score that is a signal: a pointer leaving with a cart passes, without one it does not"

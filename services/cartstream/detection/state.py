@@ -7,9 +7,11 @@ from typing import TypeAlias
 import msgspec
 from msgspec.structs import replace
 
+from cartstream.detection.notes import Change
 from cartstream.events.records import Activity, Cart, Item, Signal, make_id
 from cartstream.events.times import EventTime
 from cartstream.runtime.packed_keys import packed, unpacked
+from cartstream.runtime.stage import Output
 
 NEVER: EventTime = 2**62
 PENDING_LIMIT = 512
@@ -100,6 +102,34 @@ class Parcel(msgspec.Struct, array_like=True, frozen=True):
     state: bytes
 
 
+class Want(msgspec.Struct, array_like=True):
+    """A product that the shopper wants since `since`, to be told of changes after it; bought at `until` (0: not bought).
+
+    `viewed_at` is the last look, `asked` until when the product's watchers have this shopper, `waiting` while that has not been answered,
+    `heard` the latest change heard of. `price` is what the shopper knows; `gone`: out of stock.
+    """
+
+    product_id: str
+    since: EventTime
+    until: EventTime = 0
+    in_cart: bool = False
+    viewed_at: EventTime = 0
+    asked: EventTime = 0
+    waiting: bool = False
+    heard: EventTime = 0
+    price: float | None = None
+    currency: str | None = None
+    gone: bool = False
+
+
+class Told(msgspec.Struct, array_like=True, frozen=True):
+    """A product's change that waits for the watermark."""
+
+    at: EventTime
+    product_id: str
+    change: Change
+
+
 class DetectionState(msgspec.Struct, array_like=True):
     """What waits for the watermark (`pending`, by time), and what all that the watermark has passed adds up to.
 
@@ -108,7 +138,7 @@ class DetectionState(msgspec.Struct, array_like=True):
     sessions that ended last, as `short` has them. `parcels` wait for the watermark, too, by time. A customer that was merged keeps only
     `merged_into`.
 
-    `signalled_at` has the last abandonment of each kind, if there is a cooldown.
+    `signalled_at` has the last signal of each kind that has a cooldown. `wants` and `told` (by time) are empty unless products are watched.
 
     Only while it is stored is the cart in `kept_cart` and `open` in `kept_open`, and if it is `relative`, `applied_at` and the cart's
     times, where they are not after `last_activity`, are the (negative) distance to 1 ms after it.
@@ -138,6 +168,8 @@ class DetectionState(msgspec.Struct, array_like=True):
     kept_open: list[KeptSession] = []
     relative: bool = False
     signalled_at: dict[str, EventTime] = {}
+    wants: list[Want] = []
+    told: list[Told] = []
 
 
 OrderKey: TypeAlias = tuple[EventTime, int, EventTime, str]
@@ -155,6 +187,7 @@ class Found(msgspec.Struct):
 
     signals: list[Signal] = []
     outcomes: list[tuple[str, str]] = []
+    notes: list[Output] = []
 
     def signal(self, signal: Signal) -> None:
         self.signals.append(signal)

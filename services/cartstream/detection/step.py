@@ -10,7 +10,7 @@ from bisect import insort
 
 import msgspec
 
-from cartstream.detection import abandonment, handover
+from cartstream.detection import abandonment, handover, notes, wants
 from cartstream.detection.exit_intent import judge_exit
 from cartstream.detection.settings import DetectionSettings
 from cartstream.detection.state import (
@@ -26,12 +26,12 @@ from cartstream.detection.state import (
     signal_id,
 )
 from cartstream.events import topics
-from cartstream.events.records import Activity, Customer, Handover, Merge, Signal
+from cartstream.events.records import Activity, Customer, Handover, Merge, Note, Signal
 from cartstream.events.times import EventTime
 from cartstream.runtime.stage import Output, Step
 
 SERVICE = "detection"
-Event = Activity | Customer | Merge | Handover
+Event = Activity | Customer | Merge | Handover | Note
 
 
 def step(state: DetectionState | None, event: Event, watermark: EventTime, settings: DetectionSettings) -> Step[DetectionState]:
@@ -45,15 +45,18 @@ def step(state: DetectionState | None, event: Event, watermark: EventTime, setti
             return _hand_over(state or DetectionState(event.loser), event, settings)
         case Handover():
             return _receive(state, event, watermark, settings)
+        case Note():
+            return _hear(state, event, watermark, settings)
 
 
 def wake(state: DetectionState, watermark: EventTime, settings: DetectionSettings) -> Step[DetectionState]:
     """Apply and judge all that the watermark has passed, then forget a customer who has been silent for long."""
     found = Found()
-    state = advance(state, watermark, settings, found)
+    state = advance(state, watermark, settings, found, may_wait=True)
     if (
         not state.pending
         and not state.parcels
+        and not state.told
         and abandonment.due_at(state, settings) is None
         and _kept_until(state, settings) <= watermark
     ):
@@ -61,24 +64,39 @@ def wake(state: DetectionState, watermark: EventTime, settings: DetectionSetting
     return _step(state, settings, _publish(found), found)
 
 
-def advance(state: DetectionState, until: EventTime, settings: DetectionSettings, found: Found) -> DetectionState:
+def advance(
+    state: DetectionState, until: EventTime, settings: DetectionSettings, found: Found, *, may_wait: bool = False
+) -> DetectionState:
     """Everything up to and including `until`, in event order. At the same time another customer's state comes first, then records, then
-    the judgement."""
+    products' changes, then the judgement; that of a cart `may_wait` for what is known of its products."""
     while True:
         parcel_at = state.parcels[0].at if state.parcels else NEVER
         record_at = state.pending[0].at if state.pending else NEVER
+        told_at = state.told[0].at if state.told else NEVER
         due = abandonment.due_at(state, settings)
         judge_at = due if due is not None else NEVER
-        if min(parcel_at, record_at, judge_at) > until:
+        if min(parcel_at, record_at, told_at, judge_at) > until:
             return state
-        if parcel_at <= min(record_at, judge_at):
+        if may_wait and judge_at < min(parcel_at, record_at, told_at) and _waits(state, until, settings):
+            return state
+        if parcel_at <= min(record_at, told_at, judge_at):
             state = _join(state, state.parcels.pop(0), settings, found)
-        elif record_at <= judge_at:
+        elif record_at <= min(told_at, judge_at):
             if record_at >= state.applied_at + settings.keep_ms:
                 state = DetectionState(state.customer_id, state.pending, latches=state.latches, parcels=state.parcels)
-            abandonment.apply(state, state.pending.pop(0), found)
+            activity = state.pending.pop(0)
+            abandonment.apply(state, activity, found)
+            if settings.watch_products:
+                wants.follow(state, activity, settings, found)
+        elif told_at <= judge_at:
+            wants.apply(state, state.told.pop(0), settings, found)
         else:
             abandonment.judge(state, judge_at, settings, found)
+
+
+def _waits(state: DetectionState, until: EventTime, settings: DetectionSettings) -> bool:
+    """Whether what is in the cart can be bought was asked and is not answered yet: a matter of milliseconds, or of catching up."""
+    return settings.watch_products and wants.is_waiting(state) and until < _kept_until(state, settings)
 
 
 def _activity(state: DetectionState | None, event: Activity, watermark: EventTime, settings: DetectionSettings) -> Step[DetectionState]:
@@ -102,7 +120,22 @@ def _activity(state: DetectionState | None, event: Activity, watermark: EventTim
     while len(state.pending) > PENDING_LIMIT:
         found.outcomes.append(("pending", "applied_early"))
         state = advance(state, state.pending[0].at, settings, found)
-    state = advance(state, watermark, settings, found)
+    state = advance(state, watermark, settings, found, may_wait=True)
+    return _step(state, settings, _publish(found), found)
+
+
+def _hear(state: DetectionState | None, event: Note, watermark: EventTime, settings: DetectionSettings) -> Step[DetectionState]:
+    """News of a product. Who is forgotten by now does not come back for it."""
+    if state is None:
+        return _step(None, settings, [], Found(outcomes=[("news", "of_nobody")]))
+    if state.merged_into is not None:
+        return _step(
+            state, settings, [Output(topics.ACTIVITY, state.merged_into, msgspec.structs.replace(event, key=state.merged_into))], Found()
+        )
+    found, news = Found(), notes.body_of(event)
+    if isinstance(news, notes.News):
+        wants.hear(state, news)
+    state = advance(state, watermark, settings, found, may_wait=True)
     return _step(state, settings, _publish(found), found)
 
 
@@ -163,7 +196,7 @@ def _receive(state: DetectionState | None, event: Handover, watermark: EventTime
     found = Found(outcomes=[("handover", "received")])
     state = state or DetectionState(event.survivor)
     state.parcels = sorted({*state.parcels, Parcel(event.at, event.loser, event.state)}, key=lambda parcel: (parcel.at, parcel.loser))
-    state = advance(state, watermark, settings, found)
+    state = advance(state, watermark, settings, found, may_wait=True)
     return _step(state, settings, _publish(found), found)
 
 
@@ -173,11 +206,13 @@ def _join(state: DetectionState, parcel: Parcel, settings: DetectionSettings, fo
     state = handover.join(state, other, parcel.at)
     if state.open:
         abandonment.shopper_returned(state, parcel.at, found)
+    if settings.watch_products:
+        wants.ask(state, parcel.at, settings, found)
     return state
 
 
 def _publish(found: Found) -> list[Output]:
-    return [Output(topics.SIGNALS, signal.customer_id, signal) for signal in found.signals]
+    return [Output(topics.SIGNALS, signal.customer_id, signal) for signal in found.signals] + found.notes
 
 
 def _step(state: DetectionState | None, settings: DetectionSettings, outputs: list[Output], found: Found) -> Step[DetectionState]:
@@ -187,8 +222,11 @@ def _step(state: DetectionState | None, settings: DetectionSettings, outputs: li
 def _wake_at(state: DetectionState, settings: DetectionSettings) -> EventTime:
     due = abandonment.due_at(state, settings)
     waiting = [state.pending[0].at] if state.pending else []
-    waiting += [due] if due is not None else []
+    waiting += [state.told[0].at] if state.told else []
     waiting += [state.parcels[0].at] if state.parcels else []
+    if due is not None and settings.watch_products and wants.is_waiting(state) and due < min(waiting, default=NEVER):
+        return _kept_until(state, settings)  # the answer will wake the shopper
+    waiting += [due] if due is not None else []
     return min(waiting, default=_kept_until(state, settings))
 
 

@@ -2,6 +2,8 @@
 
 from __future__ import annotations
 
+from functools import lru_cache
+
 _SEED = 0x9747B28C
 _M = 0x5BD1E995
 _MASK = 0xFFFFFFFF
@@ -25,3 +27,15 @@ def murmur2(key: bytes) -> int:
 def partition_of(key: str | bytes, partitions: int) -> int:
     raw = key.encode() if isinstance(key, str) else key
     return (murmur2(raw) & 0x7FFFFFFF) % partitions
+
+
+@lru_cache(maxsize=8)
+def keys_of_all(partitions: int) -> tuple[str, ...]:
+    """For each partition, in order, a short key that lies in it: who tells all of them something writes one record under each."""
+    found: dict[int, str] = {}
+    number = 0
+    while len(found) < partitions:
+        key = f"all-{number}"
+        found.setdefault(partition_of(key, partitions), key)
+        number += 1
+    return tuple(found[partition] for partition in range(partitions))

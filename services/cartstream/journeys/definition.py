@@ -14,7 +14,7 @@ from cartstream.runtime.rules_file import Duration
 _WALL_TIME = re.compile(r"([01]\d|2[0-3]):([0-5]\d)")
 
 ChannelName = Literal["email", "sms", "push"]
-Trigger = Literal["cart_abandoned", "checkout_abandoned", "browse_abandoned", "exit_intent"]
+Trigger = Literal["cart_abandoned", "checkout_abandoned", "browse_abandoned", "exit_intent", "price_dropped", "back_in_stock"]
 Name = Annotated[str, Meta(min_length=1, max_length=64, pattern="^[a-z0-9_]+$")]
 
 

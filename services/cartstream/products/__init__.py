@@ -1,0 +1,1 @@
+"""Products: what changed in the shop, told to every partition of detection."""
