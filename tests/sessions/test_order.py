@@ -178,3 +178,11 @@ def test_only_so_many_changes_wait_for_their_watermark() -> None:
     assert len(state.open()[1].recent) == RECENT_LIMIT
     assert len(shop.cart()) == 2 * RECENT_LIMIT
     assert shop.pass_to(10**6).see(click("d1", 10**6)).cart() == {f"p{n}": 1 for n in range(2 * RECENT_LIMIT)}
+
+
+def test_an_order_that_two_devices_tell_is_the_same_purchase_whoever_comes_first() -> None:
+    events = [
+        (0, click("d1", 0)),
+        *((at, click(device, at, "track", "Order Completed", order_id="o1")) for at, device in ((1, "d1"), (2, "d2"))),
+    ]
+    assert run(events[::-1]) == run(events)

@@ -180,6 +180,8 @@ def _count(visit: Visit, event: ClickEvent) -> None:
         product_id = cart.product_id_of(properties)
         if product_id:
             visit.view(product_id, event.at, cart.price_of(properties), cart.currency_of(properties))
+    elif action is _ORDER:
+        visit.orders += 1
     elif action is _SEARCH:
         visit.search((event.click.properties or _NO_PROPERTIES).query or "", event.at)
 
@@ -196,8 +198,6 @@ def _shop(state: CustomerState, event: ClickEvent, watermark: EventTime, rules: 
     device_id = visit.device_id if visit is not None else None
     repairs: list[str] = []
     change = cart.change_of(event.action, event.click.properties or _NO_PROPERTIES, event.at, event.message_id, device_id, repairs)
-    if visit is not None and change.order is not None and not basket.has_ordered(change.order):
-        visit.orders += 1
     told = changes.take(basket, waiting, change, watermark)
     state.put(basket, waiting)
     outputs += [_told(state, one) for one in told]
