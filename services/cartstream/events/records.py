@@ -37,7 +37,7 @@ class Cart(msgspec.Struct, frozen=True):
 
 
 class Session(msgspec.Struct, frozen=True):
-    """One device's visit. `ended_at` is the time of its last event (its last so far while it is open). `orders` counts how often an order was
+    """One device's visit. `ended_at` is the time of its last event (its last so far while it is open). `orders` is how often an order was
     told in it: one that browser and server tell counts for each."""
 
     session_id: str
