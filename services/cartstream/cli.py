@@ -1,4 +1,4 @@
-"""`cartstream`: run a service, or all of them; replay a file; show the settings; make keys."""
+"""`cartstream`: run a service, or all of them; replay a file, or check it; show the settings; make keys."""
 
 from __future__ import annotations
 
@@ -13,6 +13,7 @@ from cartstream import __version__
 from cartstream.demo.command import demo
 from cartstream.errors import CartstreamError, ConfigError
 from cartstream.replay.command import replay
+from cartstream.replay.events_command import events
 from cartstream.runtime.state_command import state
 from cartstream.up.command import up
 
@@ -118,6 +119,7 @@ def keys() -> None:
 
 
 cli.add_command(replay)
+cli.add_command(events)
 cli.add_command(state)
 cli.add_command(up)
 cli.add_command(demo)

@@ -6,7 +6,9 @@ meant, or leaves out what is not.
 
 from __future__ import annotations
 
-REPAIRS: dict[str, str] = {
+from cartstream.events.properties import PROPERTY_REPAIRS
+
+ENVELOPE_REPAIRS: dict[str, str] = {
     "byte_order_mark": "the text began with a byte order mark: left out",
     "type_missing": "no `type`: told from the fields that only one kind of event has",
     "type_spelling": "`type` in other letters than the specification's",
@@ -20,4 +22,5 @@ REPAIRS: dict[str, str] = {
     "context_unusable": "something attached to the event is not as its schema says: left out",
     "item_unusable": "an item that is no object, or has no id: left out",
 }
+REPAIRS = ENVELOPE_REPAIRS | PROPERTY_REPAIRS
 """In the order in which they are shown."""

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+from cartstream.identity.input import input_format
 from cartstream.identity.redis_directory import RedisDirectory
 from cartstream.identity.rules import load_rules
 from cartstream.identity.settings import IdentitySettings
@@ -15,10 +16,13 @@ def run() -> int:
     settings = load(IdentitySettings)
     vault = Vault(settings.vault_keys.get_secret_value())
     rules = load_rules(settings.identity_rules or None)
+    translate = input_format(settings)
     ttl_s = settings.directory_ttl_days * DAY_S
     return run_stage(
         "identity",
         settings,
-        lambda clock, client: IdentityStage(settings, RedisDirectory(client, settings.prefix, vault.seal, ttl_s, rules=rules), clock),
+        lambda clock, client: IdentityStage(
+            settings, RedisDirectory(client, settings.prefix, vault.seal, ttl_s, rules=rules), clock, translate
+        ),
         settings.idle_grace_ms,
     )

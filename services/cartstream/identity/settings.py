@@ -2,7 +2,7 @@
 
 from __future__ import annotations
 
-from pydantic import Field
+from pydantic import Field, SecretStr
 
 from cartstream.runtime.settings import SecretSettings, StageSettings
 
@@ -26,3 +26,14 @@ class IdentitySettings(StageSettings, SecretSettings):
         default_factory=lambda: {"Advertising": ["email", "sms", "push"]},
         description="Segment consent category → channels, as JSON",
     )
+    input_format: str = Field(
+        "segment",
+        description="what the clickstream is written in: segment, ga4, snowplow, or an envelope with one of them: cloudevents, avro, "
+        "cloudevents+avro, avro+ga4, … (see docs/inputs.md)",
+    )
+    input_schemas: str = Field(
+        "", description="avro without a registry: a folder with manifest.json and its schemas; empty: cartstream's own"
+    )
+    registry_url: SecretStr = Field(SecretStr(""), description="avro with a schema registry: its address, or several, comma separated")
+    registry_auth: SecretStr = Field(SecretStr(""), description="user:password of the registry, if it wants any")
+    registry_ca: str = Field("", description="file of the certificates that the registry's is signed by; empty: the usual ones")

@@ -1,4 +1,4 @@
-"""Native events from a file: one Segment-spec JSON object a line, in order of time."""
+"""Native events from a file: one Segment-spec JSON object, or a batch of them, a line, in order of time."""
 
 from __future__ import annotations
 
@@ -10,6 +10,8 @@ import orjson
 from cartstream.errors import Refused
 from cartstream.events import clicks
 from cartstream.events.adapters.recorded import Recorded, open_text
+from cartstream.events.formats.native import Incoming
+from cartstream.events.formats.segment import translate
 
 
 def read(path: Path) -> Iterator[Recorded]:
@@ -21,11 +23,26 @@ def read(path: Path) -> Iterator[Recorded]:
             raw = line.rstrip("\r\n").encode()
             if not raw:
                 continue
-            at, key = _place(raw, at)
-            yield Recorded(at, key, raw)
+            at, key = place(raw, at)
+            if key:
+                yield Recorded(at, key, raw)
+            else:
+                yield from _mended(raw, at)
 
 
-def _place(raw: bytes, before: int) -> tuple[int, str]:
+def _mended(raw: bytes, before: int) -> Iterator[Recorded]:
+    """Of a batch its events, of a faulty event the mended one; else the line as it is."""
+    try:
+        pieces = translate(Incoming(raw))
+    except Refused:
+        pieces = []
+    values = [raw if isinstance(piece, Refused) else piece.value for piece in pieces]
+    for value in dict.fromkeys(values or [raw]):
+        yield Recorded(*place(value, before), value)
+
+
+def place(raw: bytes, before: int) -> tuple[int, str]:
+    """When, and on which device. What does not say it: at `before`, on none."""
     try:
         click = clicks.decode_click(raw)
         return clicks.time_of(click.timestamp, raw), clicks.device_of(click.anonymous_id, click.user_id)

@@ -7,7 +7,7 @@ A usual event never comes here: identity reads it as it is.
 
 from __future__ import annotations
 
-from collections.abc import Sequence
+from collections.abc import Mapping, Sequence
 from typing import Any
 
 import orjson
@@ -38,7 +38,7 @@ def translate(incoming: Incoming) -> Sequence[Native | Refused]:
         if not batch:
             raise Refused("wrong_schema", "a batch without events")
         return [_part(event, part, repairs) for part in batch]
-    return [mend(event, repairs)]
+    return [mend(_filled(event, incoming.spare) if incoming.spare else event, repairs)]
 
 
 def load(raw: bytes, repairs: list[str]) -> dict[str, Any]:
@@ -63,6 +63,12 @@ def mend(event: dict[str, Any], found: Sequence[str] = ()) -> Native:
         return Native(orjson.dumps({name: value for name, value in mended.items() if value is not None}), tuple(dict.fromkeys(repairs)))
     except orjson.JSONEncodeError as error:  # nested more deeply than is written
         raise Refused("unparseable", "nested too deeply") from error
+
+
+def _filled(event: dict[str, Any], spare: Mapping[str, Any]) -> dict[str, Any]:
+    timed = any(event.get(name) is not None for name in _TIMES)
+    own = {name: value for name, value in event.items() if value is not None}
+    return {name: value for name, value in spare.items() if not (timed and name in _TIMES)} | own
 
 
 def _part(batch: dict[str, Any], part: Any, repairs: list[str]) -> Native | Refused:
