@@ -11,6 +11,7 @@ import click
 
 from cartstream import __version__
 from cartstream.demo.command import demo
+from cartstream.detection.intent.command import detection
 from cartstream.errors import CartstreamError, ConfigError
 from cartstream.replay.command import replay
 from cartstream.replay.events_command import events
@@ -121,6 +122,7 @@ def keys() -> None:
 cli.add_command(replay)
 cli.add_command(events)
 cli.add_command(state)
+cli.add_command(detection)
 cli.add_command(up)
 cli.add_command(demo)
 

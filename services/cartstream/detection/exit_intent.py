@@ -2,11 +2,14 @@
 
 The browser only hints (ouibounce: the pointer leaves above the top 20 px; use-exit-intent: idle, back, tab hidden on
 mobile); the weights below are ours. A pointer that leaves is often wrong, so at the default threshold it needs a cart or an
-engaged visit beside it; going back is enough alone.
+engaged visit beside it; going back is enough alone. Where a trained model is configured, it takes the place of the weights and of their
+threshold: see `intent`.
 """
 
 from __future__ import annotations
 
+from cartstream.detection.intent.live import in_checkout, live_features
+from cartstream.detection.intent.model import bounded
 from cartstream.detection.settings import DetectionSettings
 from cartstream.detection.state import LATCH_LIMIT, DetectionState, Found, Latch, short, signal_id
 from cartstream.events.records import Activity, Cart, ExitHint, Session, Signal
@@ -47,22 +50,37 @@ def judge_exit(state: DetectionState, known: DetectionState, activity: Activity,
     hint, session = activity.exit, activity.session
     if hint is None or session is None:
         return found.outcomes.append(("exit_intent", "no_session"))
-    dwell_ms = hint.dwell_ms if hint.dwell_ms is not None else activity.at - session.started_at
+    dwell_ms = dwell_of(hint, activity, session)
     why_not = _why_not(state, known, session, dwell_ms, settings)
     if why_not is not None:
         return found.outcomes.append(("exit_intent", why_not))
-    in_checkout = activity.cart is not None and known.checkout_at >= max(known.began_at, 1)
-    score, contributions = score_exit(hint, session, activity.cart, in_checkout, dwell_ms, settings)
-    if score < settings.exit_threshold:
+    model = settings.intent
+    if model is None:
+        threshold = settings.exit_threshold
+        score, contributions = score_exit(hint, session, activity.cart, in_checkout(known, activity), dwell_ms, settings)
+    else:
+        threshold, explained = model.threshold, model.explain(live_features(known, activity, hint, session))
+        score, contributions = round(explained.probability, 4), bounded(explained.contributions)
+    if score < threshold:
         return found.outcomes.append(("exit_intent", "below_threshold"))
     state.latches = [*state.latches, Latch(short(session.session_id), activity.at)][-LATCH_LIMIT:]
     return found.signal(_exit_signal(state.customer_id, activity, session, score, contributions))
 
 
+def dwell_of(hint: ExitHint, activity: Activity, session: Session) -> EventTime:
+    """As the browser measured it, else since the session began."""
+    return hint.dwell_ms if hint.dwell_ms is not None else activity.at - session.started_at
+
+
+def bought(known: DetectionState, session: Session) -> bool:
+    """In this session, or on another device while it lasted: then no exit counts."""
+    return session.orders > 0 or known.order_mark >= session.started_at
+
+
 def _why_not(
     state: DetectionState, known: DetectionState, session: Session, dwell_ms: EventTime, settings: DetectionSettings
 ) -> str | None:
-    if session.orders > 0 or known.order_mark >= session.started_at:
+    if bought(known, session):
         return "already_bought"
     if any(latch.session_id == short(session.session_id) for latch in state.latches):
         return "already_signalled"

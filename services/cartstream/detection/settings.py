@@ -2,8 +2,13 @@
 
 from __future__ import annotations
 
+from functools import cached_property
+
 from pydantic import Field, ValidationInfo, field_validator
 
+from cartstream.detection.intent.live import LIVE, unknown_features
+from cartstream.detection.intent.model import IntentModel, load_model
+from cartstream.errors import ConfigError
 from cartstream.events.times import DAY, SECOND
 from cartstream.runtime.settings import StageSettings
 
@@ -50,6 +55,10 @@ class DetectionSettings(StageSettings):
     exit_cart_value: float = Field(
         100.0, gt=0, description="cart value, in its own currency, that counts in full; a good order of the shop"
     )
+    detection_intent_model: str = Field(
+        "",
+        description="file of a trained model that scores exits, or `shipped` for the package's; its threshold counts; empty: fixed weights",
+    )
     detection_keep_days: int = Field(30, ge=1, description="event time after which a silent customer's detection state goes")
 
     @field_validator("cart_abandoned_after_s", "checkout_abandoned_after_s", "browse_abandoned_after_s")
@@ -67,6 +76,23 @@ class DetectionSettings(StageSettings):
             if not (len(currency) == 3 and currency.isascii() and currency.isupper()) or not 0 <= least < float("inf"):
                 raise ValueError(f"{currency!r}: {least!r} is no minimum; give three capital letters and 0 or more")
         return value
+
+    @field_validator("detection_intent_model")
+    @classmethod
+    def _scores_live_sessions(cls, value: str) -> str:
+        if value:
+            try:
+                unknown = unknown_features(load_model(value))
+            except ConfigError as error:
+                raise ValueError(str(error)) from error
+            if unknown:
+                raise ValueError(f"the model wants {', '.join(unknown)}, which no live session tells; there are {', '.join(LIVE)}")
+        return value
+
+    @cached_property
+    def intent(self) -> IntentModel | None:
+        """The model in force, read once. None: the fixed weights."""
+        return load_model(self.detection_intent_model) if self.detection_intent_model else None
 
     def least_value(self, currency: str | None) -> float:
         """What a cart in this currency must be worth to be signalled."""
