@@ -133,6 +133,8 @@ NOON = parse_iso("2024-03-01T12:00:00Z")
         ({"originalTimestamp": "2024-03-01T12:00:00Z", "sentAt": 1}, NOON),
         ({"sentAt": "2024-03-01T12:00:00Z", "receivedAt": 1}, NOON),
         ({"receivedAt": NOON}, NOON),
+        ({"originalTimestamp": NOON + 3_600_000, "sentAt": NOON + 3_600_500, "receivedAt": NOON + 500}, NOON),
+        ({"originalTimestamp": NOON, "sentAt": 1, "receivedAt": NOON + 500}, NOON),
     ],
 )
 def test_when_it_happened(fields: dict[str, Any], expected: int) -> None:

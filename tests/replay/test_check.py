@@ -13,7 +13,8 @@ from cartstream.cli import cli
 from cartstream.errors import ConfigError
 from cartstream.events.clicks import REASONS
 from cartstream.events.formats.native import Incoming
-from cartstream.events.repairs import REPAIRS
+from cartstream.events.formats.schemas import UNKNOWN
+from cartstream.events.repairs import ENVELOPE_REPAIRS, REPAIRS
 from cartstream.replay.check import Check, Outcome
 from tests.identity.people import settings
 
@@ -126,3 +127,10 @@ def test_the_check_agrees_with_itself_whatever_the_order() -> None:
     forth = [checking.verdict(1, Incoming(raw)).outcome for raw in raws]
     back = [checking.verdict(1, Incoming(raw)).outcome for raw in reversed(raws)]
     assert forth == list(reversed(back)) == [Outcome.ACCEPTED, Outcome.REFUSED, Outcome.REPAIRED]
+
+
+def test_the_documents_name_every_repair_and_every_reason() -> None:
+    docs = Path(__file__).parents[2] / "docs"
+    inputs, events = (docs / "inputs.md").read_text(), (docs / "events.md").read_text()
+    assert [reason for reason in ENVELOPE_REPAIRS if f"| `{reason}` |" not in inputs] == []
+    assert [reason for reason in (*REASONS, "bad_header", UNKNOWN) if f"`{reason}`" not in events] == []

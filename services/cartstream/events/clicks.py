@@ -180,23 +180,41 @@ def _path_only(error: Exception) -> str:
     return str(error).rpartition(" - at ")[2].strip("`") or "envelope"
 
 
-def time_of(value: datetime | int | float | None, raw: bytes) -> EventTime:
-    """Event time: `timestamp`, else the first of originalTimestamp, sentAt, receivedAt. Numbers are epoch ms. Raises Refused, also
-    for a time that no clock could have shown."""
+def time_of(value: Moment | None, raw: bytes) -> EventTime:
+    """Event time: `timestamp`, else what the other three say of it. Numbers are epoch ms. Raises Refused, also for a time that no
+    clock could have shown."""
     if value is None:
-        try:
-            spare = _decode_envelope(raw)
-        except (msgspec.DecodeError, UnicodeDecodeError) as error:
-            raise Refused("wrong_schema", _path_only(error)) from error
-        value = next((v for v in (spare.original_timestamp, spare.sent_at, spare.received_at) if v is not None), None)
-        if value is None:
-            raise Refused("missing_time", "none of timestamp, originalTimestamp, sentAt, receivedAt")
-    if isinstance(value, float) and not isfinite(value):
-        raise Refused("wrong_schema", "the event time is no number")
-    at = from_datetime(value) if isinstance(value, datetime) else int(value)
+        at = _spare_time(raw)
+    elif isinstance(value, datetime):
+        at = from_datetime(value)
+    else:
+        at = _number(value)
     if not EARLIEST <= at <= LATEST:
         raise Refused("future" if at > LATEST else "before_retention", "the event time is absurd")
     return at
+
+
+def _spare_time(raw: bytes) -> EventTime:
+    """Segment's own rule, receivedAt − (sentAt − originalTimestamp), which sets a wrong clock right; else the first that is there."""
+    try:
+        spare = _decode_envelope(raw)
+    except (msgspec.DecodeError, UnicodeDecodeError) as error:
+        raise Refused("wrong_schema", _path_only(error)) from error
+    moments = [moment for moment in (spare.original_timestamp, spare.sent_at, spare.received_at) if moment is not None]
+    given = [from_datetime(moment) if isinstance(moment, datetime) else _number(moment) for moment in moments]
+    if not given:
+        raise Refused("missing_time", "none of timestamp, originalTimestamp, sentAt, receivedAt")
+    if len(given) < 3:
+        return given[0]
+    original, sent, received = given
+    corrected = received - (sent - original)
+    return corrected if EARLIEST <= corrected <= LATEST else original
+
+
+def _number(value: int | float) -> EventTime:
+    if isinstance(value, float) and not isfinite(value):
+        raise Refused("wrong_schema", "the event time is no number")
+    return int(value)
 
 
 def message_id_of(given: str | None, raw: bytes) -> str:
