@@ -195,7 +195,8 @@ def time_of(value: Moment | None, raw: bytes) -> EventTime:
 
 
 def _spare_time(raw: bytes) -> EventTime:
-    """Segment's own rule, receivedAt − (sentAt − originalTimestamp), which sets a wrong clock right; else the first that is there."""
+    """Segment's own rule, receivedAt − (sentAt − originalTimestamp), which sets a wrong clock right, unless it sent before it happened;
+    else the first that is there."""
     try:
         spare = _decode_envelope(raw)
     except (msgspec.DecodeError, UnicodeDecodeError) as error:
@@ -207,8 +208,7 @@ def _spare_time(raw: bytes) -> EventTime:
     if len(given) < 3:
         return given[0]
     original, sent, received = given
-    corrected = received - (sent - original)
-    return corrected if EARLIEST <= corrected <= LATEST else original
+    return received - (sent - original) if sent >= original else original
 
 
 def _number(value: int | float) -> EventTime:
