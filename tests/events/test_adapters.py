@@ -89,6 +89,14 @@ def test_otto_sessions_are_devices_merged_by_time(tmp_path: Path) -> None:
     assert found[2]["properties"]["products"] == [{"product_id": "7", "quantity": 1}]
 
 
+def test_what_an_otto_visitor_orders_in_one_moment_is_one_order(tmp_path: Path) -> None:
+    bought = ",".join(
+        f'{{"aid":{aid},"ts":{ts},"type":"orders"}}' for aid, ts in ((7, 1659304800025), (8, 1659304800025), (9, 1659304800026))
+    )
+    found = events(file(tmp_path / "o.jsonl", f'{{"session":1,"events":[{bought}]}}\n'))
+    assert [[product["product_id"] for product in event["properties"]["products"]] for event in found] == [["7", "8"], ["9"]]
+
+
 def test_a_shoppers_row_is_one_visit_with_its_label_as_an_order(tmp_path: Path) -> None:
     found = events(file(tmp_path / "s.csv", SHOPPERS + "1;10;0;0;2;60;Feb;TRUE\n"))
     assert [event.get("event", event.get("name")) for event in found] == [

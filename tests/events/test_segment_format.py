@@ -112,7 +112,7 @@ def test_of_a_batch_the_good_events_are_kept_and_the_whole_record_is_the_dead_le
     (letter,) = [wire for wire in people.outputs if wire.topic == "clickstream.dlq"]
     assert letter.value == raw
     assert ("cs-reason", b"unknown_type") in (letter.headers or [])
-    assert "2 of 4 events, the first: " in str(letter.headers)
+    assert "2 of 4 events, the first of them: " in str(letter.headers)
 
 
 def test_events_of_a_batch_without_message_ids_get_ids_of_their_own() -> None:

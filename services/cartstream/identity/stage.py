@@ -84,7 +84,9 @@ def _decode(raw: bytes) -> _Envelope:
 
 def _in_sum(refusals: list[Refused], count: int) -> Refused | None:
     """Of a record with `count` events; None when none is refused."""
-    return Refused(refusals[0].reason, f"{len(refusals)} of {count} events, the first: {refusals[0].detail}") if refusals else None
+    if not refusals:
+        return None
+    return Refused(refusals[0].reason, f"{len(refusals)} of {count} events, the first of them: {refusals[0].detail}")
 
 
 class IdentityStage:

@@ -1,12 +1,14 @@
 """OTTO's recommender sample: one session a line, `{"session": n, "events": [{"aid", "ts" (ms), "type"}]}`.
 
-An OTTO "session" is a visitor over days, so it is a device here. Events of all visitors are merged by time.
+An OTTO "session" is a visitor over days, so it is a device here. Events of all visitors are merged by time. What a visitor ordered in one
+moment, an event a product there, is one order.
 """
 
 from __future__ import annotations
 
 from collections.abc import Iterator
 from pathlib import Path
+from typing import Any
 
 import msgspec
 
@@ -35,13 +37,28 @@ def read(path: Path) -> Iterator[Recorded]:
         for number, line in enumerate(lines, start=1):
             try:
                 visitor = decode(line)
-                recorded += [_native(visitor.session, index, entry) for index, entry in enumerate(visitor.events)]
+                recorded += _events(visitor)
             except (msgspec.DecodeError, KeyError) as error:
                 raise ConfigError(f"{path}, line {number}: not an OTTO session ({error})") from error
     return iter(sorted(recorded, key=lambda entry: entry.at))
 
 
-def _native(visitor: int, index: int, entry: _Event) -> Recorded:
-    product = {"product_id": str(entry.aid), "quantity": 1}
-    properties = {"order_id": f"{visitor}-{entry.ts}", "products": [product]} if entry.type == "orders" else product
-    return event(entry.ts, f"otto-{visitor}", f"otto-{visitor}-{index}", "track", _TRACKS[entry.type], properties=properties)
+def _events(visitor: _Visitor) -> Iterator[Recorded]:
+    orders: dict[int, list[int]] = {}
+    for entry in visitor.events:
+        if entry.type == "orders":
+            orders.setdefault(entry.ts, []).append(entry.aid)
+    for index, entry in enumerate(visitor.events):
+        name = _TRACKS[entry.type]
+        if entry.type == "orders":
+            if entry.ts not in orders:
+                continue
+            products = [_product(aid) for aid in orders.pop(entry.ts)]
+            properties: dict[str, Any] = {"order_id": f"{visitor.session}-{entry.ts}", "products": products}
+        else:
+            properties = _product(entry.aid)
+        yield event(entry.ts, f"otto-{visitor.session}", f"otto-{visitor.session}-{index}", "track", name, properties=properties)
+
+
+def _product(aid: int) -> dict[str, Any]:
+    return {"product_id": str(aid), "quantity": 1}
