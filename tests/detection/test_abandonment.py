@@ -188,6 +188,15 @@ def test_a_recovery_says_what_it_brought(order: Order, amount: float) -> None:
     assert [signal.amount for signal in recovered(bought, left=left)] == [amount]
 
 
+def test_a_cart_that_a_merge_finds_empty_at_the_time_of_the_order_was_recovered_by_it() -> None:
+    """Two customers turn out to be one; the order took the cart of the one, by the event time at which the carts are joined."""
+    left = Shopper().visit(0, 10).add(5)
+    bought = Activity("order", "order_placed", "ann", left.time(90), left.time(90), "laptop", order=Order("o", 10.0, "EUR", []))
+    joined = Activity("joined", "cart_emptied", "ann", left.time(90), left.time(90))
+
+    assert [signal.amount for signal in recovered(joined, bought, left=left)] == [10.0]
+
+
 def test_an_order_before_the_abandonment_that_comes_late_recovers_nothing() -> None:
     left = Shopper().visit(0, 10).add(5)
     bought = Activity("order", "order_placed", "ann", left.time(39), left.time(39), "phone", order=Order("o", 10.0, "EUR", []))

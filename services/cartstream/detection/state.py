@@ -22,8 +22,10 @@ VIEWED_LIMIT = 20
 SIGNALLED_LIMIT = 16
 LATCH_LIMIT = 16
 
-# At the same millisecond a visit begins before it is filled, and ends last.
-_RANKS = {"session_started": 0, "cart_updated": 1, "checkout_started": 2, "cart_emptied": 3, "order_placed": 4, "session_ended": 5}
+# At the same millisecond a visit begins before it is filled, and ends last. What a merge made of two carts (on no device) has the time of
+# the last thing known of either, and comes after it: an order, say.
+_RANKS = {"session_started": 0, "cart_updated": 1, "checkout_started": 2, "cart_emptied": 3, "order_placed": 4, "session_ended": 6}
+_JOINED = 5
 
 
 class OpenSession(msgspec.Struct, array_like=True):
@@ -179,7 +181,9 @@ def order_key(activity: Activity) -> OrderKey:
     """Event order. Cart versions only grow, so of two changes in one millisecond the later version is the later change. An empty
     cart has none to tell: nothing of the kind can follow it."""
     version = activity.cart.version if activity.cart is not None else NEVER
-    return (activity.at, _RANKS.get(activity.kind, 1), version, activity.id)
+    joined = activity.device_id is None and activity.kind in ("cart_updated", "cart_emptied")
+    rank = _JOINED if joined else _RANKS.get(activity.kind, 1)
+    return (activity.at, rank, version, activity.id)
 
 
 class Found(msgspec.Struct):

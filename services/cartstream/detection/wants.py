@@ -27,8 +27,9 @@ def follow(state: DetectionState, activity: Activity, settings: DetectionSetting
     if activity.kind in ("cart_updated", "cart_emptied", "order_placed"):
         _hold_cart(state, activity.at)
     elif activity.kind == "session_ended" and session is not None:
+        looks = {look.product_id: look.at for look in activity.habits.recent} if activity.habits is not None else {}
         for product_id in session.viewed if settings.watch_views_days else []:
-            _viewed(state, product_id, session.started_at, session.ended_at)
+            _viewed(state, product_id, session.started_at, min(looks.get(product_id, session.ended_at), session.ended_at))
     else:
         return
     _limit(state, activity.at, settings)
