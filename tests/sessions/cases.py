@@ -243,6 +243,15 @@ DUPLICATES = [
         orders=["o1"],
         order_mark=5,
     ),
+    Case(
+        "what was bought is added once more before the order is told again with its products",
+        "it stays",
+        "an order told again is as old as it was",
+        lambda shop: shop.see(add("a", 0), order(5, "a"), add("a", 7), order(9, "a", message="again")),
+        cart={"a": 1},
+        orders=["o1"],
+        order_mark=5,
+    ),
 ]
 
 MISSING = [
@@ -412,6 +421,14 @@ CURRENCIES = [
         "one currency",
         "ISO 4217 has capitals",
         lambda shop: shop.see(priced("a", 0, 100.0, "eur"), priced("b", 1, 7.0, "EUR")),
+        value=(107.0, "EUR"),
+    ),
+    Case(
+        "an add in dollars that comes late",
+        "the cart stays in euros",
+        "its price is not the latest",
+        lambda shop: shop.see(priced("a", 0, 100.0, "EUR"), priced("b", 9, 7.0, "EUR")).pass_to(20).see(priced("c", 5, 1.0, "USD")),
+        cart={"a": 1, "b": 1, "c": 1},
         value=(107.0, "EUR"),
     ),
     Case(

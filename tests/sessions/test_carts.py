@@ -189,3 +189,8 @@ def test_a_click_that_had_to_be_mended_counts_as_such_by_reason() -> None:
         ("repaired", "number_for_text"),
         ("repaired", "number_in_text"),
     ]
+
+
+def test_a_removal_of_nothing_is_no_change() -> None:
+    shop = Shop().see(add("a", 0, 3), remove("a", 1, 0))
+    assert len(shop.of_kind("cart_updated")) == 1

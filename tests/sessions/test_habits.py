@@ -177,6 +177,49 @@ def test_however_much_one_does_little_is_kept() -> None:
     assert len(state.habits) < 1_700
 
 
+def test_a_visit_of_long_ago_does_not_count_when_nothing_was_learnt_since() -> None:
+    (signal,) = Shop().see(click("d1", 0)).pass_to(DAY).see(track("Exit Intent", 29 * DAY, trigger="idle")).of_kind("exit_signal")
+    assert signal.habits is not None
+    assert (signal.habits.visits, signal.habits.hours) == (0, [])
+
+
+def test_only_so_many_visits_are_remembered() -> None:
+    shop = Shop()
+    for number in range(2 * HOURS_LIMIT):
+        shop.see(click("d1", number * 3 * HOUR)).pass_to(number * 3 * HOUR + GAP)
+    assert known(shop).visits == HOURS_LIMIT
+
+
+def test_an_old_look_goes_when_there_is_a_newer_one_of_the_product() -> None:
+    shop = Shop().see(view("a", 0), view("b", 0)).pass_to(GAP).see(view("a", 10 * DAY)).pass_to(11 * DAY)
+    state = shop.state()
+    assert state is not None
+    assert [(one.product_id, one.at - T0) for one in habits.unpacked(state.habits).views] == [("b", 0), ("a", 10 * DAY)]
+
+
+def test_visits_that_turn_out_to_be_one_keep_what_was_done_in_both() -> None:
+    shop = Shop().see(view("a", 0), search("bowl", 1), view("a", 2 * GAP, 5.0), search("lamp", 2 * GAP + 1), click("d1", GAP))
+    (ended,) = shop.end().of_kind("session_ended")
+    assert ended.session is not None
+    assert ended.habits is not None
+    assert ended.session.product_views == 2
+    assert looks(ended.habits) == [("a", 2 * GAP, 2)]
+    assert ended.habits.searches == ["bowl", "lamp"]
+
+
+@pytest.mark.parametrize("products", [3, 50])
+def test_a_visit_keeps_the_last_looks_and_counts_them_all(products: int) -> None:
+    shop = Shop().see(*(view(f"p{n % products:02}", n, 10.0 + n % 2, "EUR") for n in range(300)))
+    state = shop.state()
+    assert state is not None
+    assert state.visits[0].views <= VIEWS_LIMIT
+    assert len(state.visits[0].viewed) < 800
+    (ended,) = shop.end().of_kind("session_ended")
+    assert ended.session is not None
+    assert ended.session.product_views == 300
+    assert len(ended.session.viewed) == min(products, VIEWED_LIMIT)
+
+
 PRICES = st.none() | st.floats(0, 1e9) | st.integers(0, 10**11)
 VIEWS = st.builds(View, st.sampled_from("abcdefgh"), st.integers(0, 10 * DAY), PRICES, st.none() | st.just("EUR"), st.integers(1, 9))
 ANY = st.builds(

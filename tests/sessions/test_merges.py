@@ -6,7 +6,7 @@ import pytest
 
 from cartstream.events.read_model import Guard
 from cartstream.events.records import Activity, Customer, Merge
-from tests.sessions.shop import MINUTE, T0, Shop, add, click, track
+from tests.sessions.shop import MINUTE, T0, Shop, add, click, remove, track
 
 MERGE = Merge("old", "new", T0 + 50, "m1", "user_id")
 
@@ -91,3 +91,17 @@ def test_a_record_of_the_loser_that_comes_late_overwrites_nothing() -> None:
 def test_a_tombstone_goes_after_a_month() -> None:
     shop = Shop().see(MERGE).pass_to(31 * 24 * 60 * MINUTE)
     assert shop.state("old") is None
+
+
+def test_an_empty_cart_takes_the_currency_of_the_one_that_joins_it() -> None:
+    dollars = track("Product Added", 0, product_id="a", price=5.0, currency="USD")
+    shop = Shop().see(dollars, customer="old").see(add("b", 1, currency="EUR"), remove("b", 2), customer="new").see(MERGE)
+    cart = shop.of_kind("cart_updated")[-1].cart
+    assert cart is not None
+    assert (cart.value, cart.currency) == (5.0, "USD")
+
+
+def test_an_order_that_both_tell_is_one_purchase() -> None:
+    shop = Shop().see(track("Order Completed", 10, order_id="o1", message="browser"), customer="old").see(MERGE)
+    shop.see(track("Order Completed", 60, order_id="o1", message="server"), customer="new")
+    assert [placed.customer_id for placed in shop.of_kind("order_placed")] == ["old"]

@@ -36,7 +36,8 @@ class Visit(msgspec.Struct, array_like=True, gc=False):
     """A session that event time has not closed yet. A device may have two, when events of a later one came early.
 
     `session_id` is empty as long as device and start give it: see `id`. `viewed` are so many `views`, each packed by itself, at the time
-    after the start. `currency` is that of the first price, "" if it had none; None: there is no price. `searched` are packed.
+    after the start. `currency` is that of the first price, "" if it had none; None: there is no price. `searched` are packed. `forgotten`
+    is how many looks at other products there were.
     """
 
     device_id: str
@@ -50,6 +51,7 @@ class Visit(msgspec.Struct, array_like=True, gc=False):
     viewed: bytes = b""
     currency: str | None = None
     searched: bytes | None = None
+    forgotten: int = 0
 
     @property
     def id(self) -> str:
@@ -73,7 +75,7 @@ class Visit(msgspec.Struct, array_like=True, gc=False):
             self.viewed += packed_view(product_id, at - self.started_at, in_hundredths(price), own, 1)
         self.views += 1
         if self.views > VIEWS_LIMIT:
-            self.keep(self.looks()[-VIEWED_LIMIT:])
+            self._keep_last()
 
     def search(self, term: str, at: EventTime) -> None:
         term = " ".join(term.split())[:TERM_LIMIT]
@@ -86,9 +88,10 @@ class Visit(msgspec.Struct, array_like=True, gc=False):
         self.events += other.events
         self.orders += other.orders
         self.page_views += other.page_views
+        self.forgotten += other.forgotten
         self.keep([*self.seen(), *other.seen()])
         if self.views > VIEWS_LIMIT:
-            self.keep(self.looks()[-VIEWED_LIMIT:])
+            self._keep_last()
         if other.searched is not None:
             self.searched = pack(last_searches([*self.searches(), *other.searches()]))
 
@@ -102,7 +105,7 @@ class Visit(msgspec.Struct, array_like=True, gc=False):
 
     def facts(self) -> Session:
         looks = self.looks()
-        products, views = [view.product_id for view in looks[-VIEWED_LIMIT:]], sum([view.views for view in looks])
+        products, views = [view.product_id for view in looks[-VIEWED_LIMIT:]], sum([view.views for view in looks], self.forgotten)
         return Session(self.id, self.device_id, self.started_at, self.last_at, self.events, self.orders, self.page_views, products, views)
 
     def seen(self) -> list[View]:
@@ -121,6 +124,11 @@ class Visit(msgspec.Struct, array_like=True, gc=False):
         self.viewed = b"".join(
             [packed_view(view.product_id, view.at - start, view.price, mark_of(view, base), view.views) for view in views]
         )
+
+    def _keep_last(self) -> None:
+        looks = self.looks()
+        self.forgotten += sum([view.views for view in looks[:-VIEWED_LIMIT]])
+        self.keep(looks[-VIEWED_LIMIT:])
 
 
 def currency_of(view: View, base: str | None) -> str | None:
