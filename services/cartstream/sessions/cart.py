@@ -9,12 +9,11 @@ from cartstream.events.clicks import MAX_ID, Action, Product, Properties
 from cartstream.events.records import Cart, Item, Order
 from cartstream.events.times import EventTime
 from cartstream.sessions.basket import LINES_LIMIT, MARKS_LIMIT, ORDERED_LIMIT, Basket, Change, Entry, Held, Line, both
+from cartstream.sessions.views import PRICE_LIMIT, currency_code
 
 QUANTITY_LIMIT = 9_999
 ENTRIES_LIMIT = 1_000
 NAME_LIMIT = 200
-CURRENCY_LIMIT = 16
-PRICE_LIMIT = 1e9
 _NO_LINE = Line(0, None, None, 0)
 _ADD, _REMOVE, _CART, _CHECKOUT, _ORDER = Action.ADD, Action.REMOVE, Action.CART, Action.CHECKOUT, Action.ORDER
 
@@ -31,7 +30,7 @@ def change_of(
 
 def currency_of(properties: Properties) -> str | None:
     said = properties.currency
-    return said.strip().upper()[:CURRENCY_LIMIT] or None if said else None
+    return currency_code(said) if said else None
 
 
 def price_of(product: Product) -> float | None:

@@ -15,8 +15,8 @@ from cartstream.events import records
 from cartstream.events.records import Look
 from cartstream.events.times import DAY, HOUR, EventTime
 from cartstream.sessions.basket import pack
-from cartstream.sessions.state import VIEWED_LIMIT, VIEWS_LIMIT, Search, Visit, currency_of, last_searches, mark_of
-from cartstream.sessions.views import View, by_product, newest
+from cartstream.sessions.state import VIEWED_LIMIT, VIEWS_LIMIT, Search, Visit, last_searches
+from cartstream.sessions.views import View, by_product, currency_of, mark_of, newest
 
 VIEWS_WINDOW = 7 * DAY
 HOURS_WINDOW = 28 * DAY
@@ -30,6 +30,10 @@ class Habits(msgspec.Struct, gc=False):
     views: list[View] = []
     searches: list[Search] = []
     hours: list[int] = []
+
+
+NONE = Habits()
+"""Of who is here for the first time. Not to be changed."""
 
 
 class _Kept(msgspec.Struct, array_like=True, gc=False):
@@ -64,9 +68,9 @@ def unpacked(raw: bytes | None) -> Habits:
     return Habits(views, [(base - at, term) for at, term in kept.searches], [base // HOUR - hour for hour in kept.hours])
 
 
-def learn(habits: Habits, visit: Visit) -> None:
-    """From a visit that is over."""
-    _put(habits, visit.looks(), visit.searches(), [visit.started_at // HOUR])
+def learn(habits: Habits, visit: Visit, looks: list[View]) -> None:
+    """From a visit that is over, and its looks."""
+    _put(habits, looks, visit.searches(), [visit.started_at // HOUR])
 
 
 def join(habits: Habits, other: Habits) -> None:
@@ -74,22 +78,28 @@ def join(habits: Habits, other: Habits) -> None:
     _put(habits, other.views, other.searches, other.hours)
 
 
-def known(habits: Habits, at: EventTime, visits: Iterable[Visit] = ()) -> records.Habits:
-    """What to tell at that time; `visits` are not over yet."""
-    open_visits = list(visits)
-    views = [*habits.views, *(view for visit in open_visits for view in visit.looks())]
-    in_window = by_product(view for view in views if view.at > at - VIEWS_WINDOW)
-    counts = {view.product_id: view.views for view in in_window}
-    last = by_product(views)[-VIEWED_LIMIT:]
-    looks = [Look(view.product_id, view.at, counts.get(view.product_id, 0), view.amount, view.currency) for view in last]
-    low, high, currency = _prices(looks)
-    searches = last_searches([*habits.searches, *(search for visit in open_visits for search in visit.searches())])
-    terms, hours = [term for _, term in searches], [hour for hour in habits.hours if hour * HOUR > at - HOURS_WINDOW]
-    return records.Habits(looks, len(hours), low, high, currency, _usual(hours), terms)
+def known(habits: Habits, at: EventTime, looks: list[View] | None = None, searches: Iterable[Search] = ()) -> records.Habits:
+    """What to tell at that time; `looks`, one of each product, and `searches` are of visits that are not over yet."""
+    last = _recent(habits.views, at, looks or []) if habits.views else looks or []
+    recent = [Look(view.product_id, view.at, view.views, _amount(view.price), view.currency) for view in last[-VIEWED_LIMIT:]]
+    low, high, currency = _prices(recent)
+    terms = [term for _, term in last_searches([*habits.searches, *searches])] if habits.searches or searches else []
+    hours = [hour for hour in habits.hours if hour * HOUR > at - HOURS_WINDOW]
+    return records.Habits(recent, len(hours), low, high, currency, _usual(hours) if hours else [], terms)
+
+
+def _recent(views: list[View], at: EventTime, looks: list[View]) -> list[View]:
+    """By product, newest last; what is too old counts nothing."""
+    since = at - VIEWS_WINDOW
+    counted = [view if view.at > since else View(view.product_id, view.at, view.price, view.currency, 0) for view in views]
+    return by_product([*counted, *looks])
 
 
 def _put(habits: Habits, views: list[View], searches: list[Search], hours: list[int]) -> None:
-    both = {(view.product_id, view.at): view for view in sorted([*habits.views, *views], key=lambda view: (view.views, newest(view)))}
+    both = {
+        (view.product_id, view.at): view
+        for view in sorted([*habits.views, *views], key=lambda view: (view.views, newest(view), repr(view)))
+    }
     habits.views = _bounded(sorted(both.values(), key=newest))
     habits.searches = last_searches([*habits.searches, *searches])
     known_hours = sorted({*habits.hours, *hours})
@@ -104,6 +114,10 @@ def _bounded(views: list[View]) -> list[View]:
     since, room = views[-1].at - VIEWS_WINDOW, VIEWS_LIMIT - len(last)
     rest = [view for view in views if since < view.at < last.get(view.product_id, since)][-room:]
     return sorted([*rest, *(view for view in views if view.at == last.get(view.product_id))], key=newest)
+
+
+def _amount(price: int | float | None) -> float | None:
+    return price / 100 if price.__class__ is int and price is not None else price
 
 
 def _prices(looks: list[Look]) -> tuple[float | None, float | None, str | None]:

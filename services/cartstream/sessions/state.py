@@ -16,7 +16,7 @@ from cartstream.events.read_model import GUARDED, Guard
 from cartstream.events.records import Session, make_id
 from cartstream.events.times import EventTime
 from cartstream.sessions.basket import NOTHING, Basket, Waiting, holds, pack, packed, unpacked
-from cartstream.sessions.views import View, by_product, in_hundredths, packed_view
+from cartstream.sessions.views import PRICE_LIMIT, View, by_product, currency_code, currency_of, mark_of, packed_view
 
 LAYOUT = GUARDED
 BROWSED_BYTES = 4
@@ -65,14 +65,17 @@ class Visit(msgspec.Struct, array_like=True, gc=False):
         self.keep(views)
 
     def view(self, product_id: str, at: EventTime, price: float | None = None, currency: str | None = None) -> None:
-        if price is None:
-            self.viewed += pack((product_id, at - self.started_at))
+        """What cannot be a price is none. In one piece: one event in four comes here."""
+        after = at - self.started_at
+        if price is None or not 0 <= price <= PRICE_LIMIT:
+            self.viewed += pack((product_id, after))
         else:
-            said = currency or ""
-            if self.currency is None:
-                self.currency = said
-            own = None if said == self.currency else said
-            self.viewed += packed_view(product_id, at - self.started_at, in_hundredths(price), own, 1)
+            hundredths = int(price * 100 + 0.5)
+            stored = hundredths if hundredths / 100 == price else price
+            if currency is not None and currency == self.currency:
+                self.viewed += pack((product_id, after, stored))
+            else:
+                self.viewed += packed_view(product_id, after, stored, self._mark(currency), 1)
         self.views += 1
         if self.views > VIEWS_LIMIT:
             self._keep_last()
@@ -97,22 +100,28 @@ class Visit(msgspec.Struct, array_like=True, gc=False):
 
     def looks(self) -> list[View]:
         """The products that were looked at, newest last; whatever order the views came in."""
-        return by_product(self.seen()) if self.views else []
+        return self._at_their_times(by_product(self._stored(), self.currency)) if self.views else []
 
     def products(self) -> list[tuple[str, EventTime]]:
         """The last that were looked at and when, newest last."""
         return [(view.product_id, view.at) for view in self.looks()[-VIEWED_LIMIT:]]
 
-    def facts(self) -> Session:
-        looks = self.looks()
+    def facts(self, looks: list[View] | None = None) -> Session:
+        """`looks` as they are, if they are at hand."""
+        looks = self.looks() if looks is None else looks
         products, views = [view.product_id for view in looks[-VIEWED_LIMIT:]], sum([view.views for view in looks], self.forgotten)
         return Session(self.id, self.device_id, self.started_at, self.last_at, self.events, self.orders, self.page_views, products, views)
 
     def seen(self) -> list[View]:
-        """In the order they came, at their times."""
-        array_header, start = b"\xdd" + self.views.to_bytes(4, "big"), self.started_at
-        views = _unpack_views(array_header + self.viewed)
-        return [View(view.product_id, start + view.at, view.price, currency_of(view, self.currency), view.views) for view in views]
+        """In the order they came."""
+        return self._at_their_times(self._stored())
+
+    def _stored(self) -> list[View]:
+        return _unpack_views(b"\xdd" + self.views.to_bytes(4, "big") + self.viewed)  # with the header of an array
+
+    def _at_their_times(self, views: list[View]) -> list[View]:
+        start, base = self.started_at, self.currency
+        return [View(view.product_id, start + view.at, view.price, currency_of(view, base), view.views) for view in views]
 
     def searches(self) -> list[Search]:
         """Oldest first."""
@@ -125,21 +134,17 @@ class Visit(msgspec.Struct, array_like=True, gc=False):
             [packed_view(view.product_id, view.at - start, view.price, mark_of(view, base), view.views) for view in views]
         )
 
+    def _mark(self, currency: str | None) -> str | None:
+        """What a price's view says of its currency; the first price says it for all."""
+        said = (currency_code(currency) if currency else None) or ""
+        if self.currency is None:
+            self.currency = said
+        return None if said == self.currency else said
+
     def _keep_last(self) -> None:
         looks = self.looks()
         self.forgotten += sum([view.views for view in looks[:-VIEWED_LIMIT]])
         self.keep(looks[-VIEWED_LIMIT:])
-
-
-def currency_of(view: View, base: str | None) -> str | None:
-    """Of one that is stored beside such a currency."""
-    return (base if view.currency is None else view.currency) or None if view.price is not None else None
-
-
-def mark_of(view: View, base: str | None) -> str | None:
-    """The `currency` to store beside such a currency."""
-    said = view.currency or ""
-    return None if view.price is None or said == base else said
 
 
 def last_searches(searches: Iterable[Search]) -> list[Search]:

@@ -19,6 +19,7 @@ from cartstream.runtime.stage import Output, Step
 from cartstream.sessions import cart, changes, habits, layouts
 from cartstream.sessions.basket import SEEN_LIMIT, Basket, both
 from cartstream.sessions.state import BROWSED_LIMIT, CustomerState, Visit
+from cartstream.sessions.views import View, by_product
 
 SERVICE = "sessions"
 TRIGGER_LIMIT = 64
@@ -108,11 +109,12 @@ def _end(state: CustomerState, over: list[Visit], rules: SessionRules) -> tuple[
     """The customer's habits are told as of each end, so they do not depend on how often time passes."""
     learnt, outputs, outcomes = habits.unpacked(state.habits), [], []
     for at, _, visit in sorted([(_ends_at(visit, rules), visit.id, visit) for visit in over], key=lambda one: one[:2]):
+        looks = visit.looks()
         if visit.started_at + rules.limit <= visit.last_at + rules.gap:
             outcomes.append(("session", "endless"))
         else:
-            habits.learn(learnt, visit)
-        outputs.append(_ended(state, visit.facts(), at, habits.known(learnt, at)))
+            habits.learn(learnt, visit, looks)
+        outputs.append(_ended(state, visit.facts(looks), at, habits.known(learnt, at)))
     state.habits = habits.packed(learnt)
     return outputs, outcomes
 
@@ -179,7 +181,7 @@ def _count(visit: Visit, event: ClickEvent) -> None:
         properties = event.click.properties or _NO_PROPERTIES
         product_id = cart.product_id_of(properties)
         if product_id:
-            visit.view(product_id, event.at, cart.price_of(properties), cart.currency_of(properties))
+            visit.view(product_id, event.at, properties.price, properties.currency)
     elif action is _ORDER:
         visit.orders += 1
     elif action is _SEARCH:
@@ -225,10 +227,19 @@ def _exit(state: CustomerState, event: ClickEvent, visit: Visit) -> Output:
     hint = ExitHint((hints.trigger or "unknown")[:TRIGGER_LIMIT], hints.dwell_ms, hints.scroll_pct)
     latest, known = max(event.at, state.last_activity), changes.cart_at(*state.open(), event.at)
     id = f"{event.message_id}:exit_signal"
-    lately = habits.known(habits.unpacked(state.habits), event.at, state.visits)
-    facts = visit.facts()
+    looks = visit.looks()
+    facts, lately = visit.facts(looks), _lately(state, event.at, visit, looks)
     activity = Activity(id, "exit_signal", state.customer_id, event.at, latest, visit.device_id, facts, known, hint, habits=lately)
     return Output(topics.ACTIVITY, state.customer_id, activity)
+
+
+def _lately(state: CustomerState, at: EventTime, visit: Visit, looks: list[View]) -> Habits:
+    """With the looks and searches of all that are here now; `looks` are those of `visit`."""
+    learnt = habits.NONE if state.habits is None else habits.unpacked(state.habits)
+    if len(state.visits) == 1:
+        return habits.known(learnt, at, looks, visit.searches())
+    everything = by_product([look for each in state.visits for look in each.looks()])
+    return habits.known(learnt, at, everything, [search for each in state.visits for search in each.searches()])
 
 
 def _hand_over(state: CustomerState, event: Merge, rules: SessionRules) -> Step[CustomerState]:
