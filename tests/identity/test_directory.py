@@ -116,17 +116,17 @@ def test_a_customer_merged_many_times_over_is_still_found(directory: Directory) 
     for n in range(30):
         tell(directory, request_of(f"d{n}", 1_000 - n, email=f"e{n}"))
     for n in range(29):
-        tell(directory, LinkRequest(f"m{n}", 2_000 + n, f"d{n}", anonymous_customer(f"d{n}"), 0, [Identifier("push", f"p{n}")]))
+        tell(directory, LinkRequest(f"m{n}", 2_000 + n, f"d{n}", anonymous_customer(f"d{n}"), 1_000 - n, [Identifier("push", f"p{n}")]))
         joined = tell(
             directory,
-            LinkRequest(f"j{n}", 3_000 + n, f"d{n + 1}", anonymous_customer(f"d{n + 1}"), 0, [Identifier("push", f"p{n}")]),
+            LinkRequest(f"j{n}", 3_000 + n, f"d{n + 1}", anonymous_customer(f"d{n + 1}"), 999 - n, [Identifier("push", f"p{n}")]),
         )
         if joined[0].refused:
             break
     last = anonymous_customer(f"d{n}")
 
     assert directory.roots([anonymous_customer("d0")]) == {anonymous_customer("d0"): last}
-    (linked,) = tell(directory, LinkRequest("again", 4_000, "d0", anonymous_customer("d0"), 0, []))
+    (linked,) = tell(directory, LinkRequest("again", 4_000, "d0", anonymous_customer("d0"), 1_000, []))
     assert linked.customer_id == last
 
 
