@@ -73,6 +73,7 @@ def protocol(name: str, params: dict[str, Any], **fields: Any) -> list[dict[str,
         ),
         ("refund", {"transaction_id": 4711, "value": 5}, "Order Refunded", {"order_id": "4711", "value": 5}),
         ("exit_intent", {"trigger": "mouseleave", "dwell_ms": 9000}, "Exit Intent", {"trigger": "pointer_top_exit", "dwell_ms": 9000}),
+        ("select_promotion", {"items": [ITEM]}, "Promotion Clicked", {"products": [PRODUCT]}),
         ("user_engagement", {"engagement_time_msec": 5}, "user_engagement", {}),
     ],
 )

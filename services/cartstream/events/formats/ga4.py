@@ -32,6 +32,8 @@ NAMES = {
     "add_payment_info": "Payment Info Entered",
     "purchase": "Order Completed",
     "refund": "Order Refunded",
+    "view_promotion": "Promotion Viewed",
+    "select_promotion": "Promotion Clicked",
     "exit_intent": "Exit Intent",
 }
 """Any other event is a track event under its own name: it shows that the shopper is there."""
