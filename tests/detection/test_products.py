@@ -203,10 +203,12 @@ def test_nothing_is_kept_of_products_when_nobody_waits_any_more() -> None:
     assert {"product:shoe", "product:sock"} <= set(running.states)
 
     running.advance(T0 + 90 * DAY)
+    running.advance(T0 + 90 * DAY + MINUTE)
 
     assert set(running.states) == {"product:sock"}
     running.feed(product(90 * DAY_MINUTES, id="sock"))
     running.advance(T0 + 90 * DAY + CHANGES_KEPT)
+    running.advance(T0 + 90 * DAY + CHANGES_KEPT + MINUTE)
     assert running.states == {}
 
 

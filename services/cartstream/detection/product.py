@@ -9,7 +9,7 @@ from __future__ import annotations
 import msgspec
 
 from cartstream.detection.notes import Change, Heard, News, Spill, Watch, Watcher, note, page_key
-from cartstream.events.times import DAY, EventTime
+from cartstream.events.times import DAY, MINUTE, EventTime
 from cartstream.runtime.stage import Output, Step
 
 PRODUCT = 1
@@ -29,21 +29,21 @@ class Page(msgspec.Struct, array_like=True, frozen=True):
 
 
 class ProductState(msgspec.Struct, array_like=True, tag=PRODUCT):
-    """A product, or a page of its watchers, which has nothing but these. `next_page` only grows."""
+    """A product, or a page of its watchers, which has nothing but these. `next_page` only grows. `over_at`: what was over by then goes."""
 
     product_id: str
     changes: list[Change] = []
     watchers: list[Watcher] = []
     pages: list[Page] = []
     next_page: int = 0
+    over_at: EventTime = 0
 
 
-def changed(state: ProductState | None, product_id: str, change: Change, watermark: EventTime) -> Step[ProductState]:
+def changed(state: ProductState | None, product_id: str, change: Change) -> Step[ProductState]:
     """Tell everybody who asked."""
     state = state or ProductState(product_id)
     if state.changes and change.at <= state.changes[-1].at:
         return Step(state, wake_at=_wake_at(state), outcomes=[("product", "repeated")])
-    _forget(state, watermark)
     state.changes = [*state.changes, change][-CHANGES_LIMIT:]
     outputs = _tell(state, change)
     outputs += [note(page.shopper, page_key(product_id, page.number), change.at, Heard(product_id, change)) for page in state.pages]
@@ -74,7 +74,12 @@ def heard(page: ProductState | None, change: Change) -> Step[ProductState]:
 
 
 def wake(state: ProductState, watermark: EventTime) -> Step[ProductState]:
-    _forget(state, watermark)
+    """Forget what was over when time last passed: it may have passed in one leap, and who wants the product since before asks after it."""
+    if not state.over_at:
+        state.over_at = watermark
+        return Step(state, wake_at=watermark + MINUTE)
+    _forget(state, state.over_at)
+    state.over_at = 0
     if not (state.changes or state.watchers or state.pages):
         return Step(None)
     return Step(state, wake_at=_wake_at(state))
@@ -103,6 +108,8 @@ def _forget(state: ProductState, watermark: EventTime) -> None:
 
 def _wake_at(state: ProductState) -> EventTime | None:
     """None: it is out of stock, and nobody waits for it."""
+    if state.over_at:
+        return state.over_at + MINUTE
     times = [watcher.until for watcher in state.watchers] + [page.until for page in state.pages]
     times += [change.at + CHANGES_KEPT for change in state.changes[:-1]]
     times += [change.at + CHANGES_KEPT for change in state.changes[-1:] if change.available is not False]

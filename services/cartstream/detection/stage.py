@@ -60,7 +60,7 @@ class DetectionStage:
     def step(self, state: State | None, event: Event | ProductEvent, watermark: EventTime) -> Step[Any]:
         if isinstance(event, ProductEvent):
             assert not isinstance(state, DetectionState)
-            return _of_product(state, event, watermark, self.settings)
+            return _of_product(state, event, self.settings)
         assert not isinstance(state, ProductState)
         return step(state, event, watermark, self.settings)
 
@@ -84,7 +84,7 @@ def _of_note(note: Note) -> Note | ProductEvent:
     return note if isinstance(body, notes.News) else ProductEvent(note.key, note.at, body)
 
 
-def _of_product(state: ProductState | None, event: ProductEvent, watermark: EventTime, settings: DetectionSettings) -> Step[ProductState]:
+def _of_product(state: ProductState | None, event: ProductEvent, settings: DetectionSettings) -> Step[ProductState]:
     match event.body:
         case notes.Watch() as watch:
             return product.watched(state, event.at, watch)
@@ -95,4 +95,4 @@ def _of_product(state: ProductState | None, event: ProductEvent, watermark: Even
         case change:
             if state is None and not settings.watch_products:
                 return Step(None, changed=False, outcomes=[("product", "not_watched")])
-            return product.changed(state, event.key.partition(":")[2], change, watermark)
+            return product.changed(state, event.key.partition(":")[2], change)

@@ -25,18 +25,20 @@ def replay() -> None:
     "--format", "name", help=f"how they are recorded: {', '.join(adapters.FORMATS)}, or {FORMS}; told from the first line if left out"
 )
 @click.option("--out", required=True, type=click.Path(path_type=Path, file_okay=False), help="where the .jsonl files go")
+@click.option("--products", type=click.Path(path_type=Path), help="what the shop sold then, as JSON lines: prices and stock are watched")
 @click.option("--settle-hours", default=48, show_default=True, help="event time that passes after the last event, for what is still due")
-def run(source: Path, name: str | None, out: Path, settle_hours: int) -> None:
+def run(source: Path, name: str | None, out: Path, products: Path | None, settle_hours: int) -> None:
     """Replay a file on its own event time. The same file gives the same bytes, every time."""
     from cartstream.identity.input import schema_source  # every stage: a service that starts must not wait for it
     from cartstream.identity.settings import IdentitySettings
+    from cartstream.replay.products import read_products
     from cartstream.replay.run import FILES, Replay
     from cartstream.runtime.settings import load
 
     console = Console(stderr=True)
     schemas = schema_source(load(IdentitySettings))
     total = sum(1 for _ in adapters.read(source, name, schemas))
-    with Replay(out) as replayed, _bar(console) as bar:
+    with Replay(out, products=read_products(products) if products is not None else ()) as replayed, _bar(console) as bar:
         task = bar.add_task("replay", total=total, at="")
 
         def advance(count: int, at: EventTime) -> None:

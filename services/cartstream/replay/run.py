@@ -2,7 +2,8 @@
 
 from __future__ import annotations
 
-from collections.abc import Callable, Iterable
+from collections import deque
+from collections.abc import Callable, Iterable, Sequence
 from contextlib import ExitStack
 from pathlib import Path
 from typing import Any, BinaryIO
@@ -19,6 +20,7 @@ from cartstream.identity.stage import IdentityStage
 from cartstream.journeys.loading import load_journeys
 from cartstream.journeys.settings import JourneysSettings
 from cartstream.journeys.stage import JourneysStage
+from cartstream.products.stage import ProductsStage
 from cartstream.replay.driver import Pipeline
 from cartstream.replay.lines import line, session_line
 from cartstream.runtime.settings import load
@@ -35,11 +37,13 @@ REPLAY_HASH_KEY = "replay-without-a-key-of-its-own--"
 
 
 class Replay:
-    """A pipeline and the files that it fills. A context manager; `out` is made if it is missing."""
+    """A pipeline and the files that it fills. A context manager; `out` is made if it is missing. If there are `products`, in order of time,
+    detection watches them."""
 
-    def __init__(self, out: Path, partitions: int = 1) -> None:
+    def __init__(self, out: Path, partitions: int = 1, products: Sequence[Recorded] = ()) -> None:
         self.directory = MemoryDirectory()
-        self.pipeline = Pipeline(self._stages(), partitions, observe=self._observe, announce_ms=ANNOUNCE_MS)
+        self._products = deque(products)
+        self.pipeline = Pipeline(self._stages(partitions), partitions, observe=self._observe, announce_ms=ANNOUNCE_MS)
         self.counts: dict[str, int] = dict.fromkeys((*FILES, "events", "refused"), 0)
         self._out = out
         self._files: dict[str, BinaryIO] = {}
@@ -69,28 +73,37 @@ class Replay:
             waiting += 1
             latest = max(latest, event.at)
             self.counts["events"] += 1
+            self._tell_products(event.at)
             self.pipeline.feed(event.key, event.value)
+        self._tell_products(latest + settle_ms)
         self.pipeline.run()
         each(waiting, latest)
         self.pipeline.advance(latest + settle_ms)
         self._write_customers()
         self._write_carts()
 
-    def _stages(self) -> list[Any]:
+    def _tell_products(self, until: EventTime) -> None:
+        while self._products and self._products[0].at <= until:
+            product = self._products.popleft()
+            self.pipeline.feed(product.key, product.value, topics.PRODUCTS)
+
+    def _stages(self, partitions: int) -> list[Any]:
         given = load(IdentitySettings)
         identity = given if given.hash_key.get_secret_value() else load(IdentitySettings, hash_key=REPLAY_HASH_KEY)
         journeys = load(JourneysSettings)
+        watching = {"watch_products": True} if self._products else {}
         return [
+            ProductsStage(partitions),
             IdentityStage(identity, self.directory, None),
             SessionsStage(load(SessionsSettings)),
-            DetectionStage(load(DetectionSettings)),
+            DetectionStage(load(DetectionSettings, **watching)),
             JourneysStage(journeys, load_journeys(journeys.journeys or None)),
         ]
 
     def _observe(self, output: Wire) -> None:
         if output.topic.endswith(".dlq"):
             self.counts["refused"] += 1
-        if output.topic in (topics.CLICKSTREAM, topics.IDENTIFIED, topics.CUSTOMERS) or output.topic.endswith(".dlq"):
+        if output.topic in (topics.CLICKSTREAM, topics.IDENTIFIED, topics.CUSTOMERS, topics.PRODUCTS) or output.topic.endswith(".dlq"):
             return
         record = avro.codec().decode(output.value)
         match record:
