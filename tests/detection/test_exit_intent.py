@@ -1,7 +1,7 @@
 from __future__ import annotations
 
 import pytest
-from hypothesis import given
+from hypothesis import given, settings
 from hypothesis import strategies as st
 
 from cartstream.detection import DetectionStage
@@ -73,6 +73,7 @@ def test_without_a_measured_dwell_the_session_start_counts() -> None:
     assert len(exits) == 1
 
 
+@settings(deadline=None)
 @given(
     trigger=st.sampled_from([*TRIGGER_WEIGHTS, "unheard_of"]),
     value=st.none() | st.floats(0, 1e9),

@@ -5,7 +5,7 @@ from __future__ import annotations
 from cartstream.detection.intent.model import FORMAT, Axis, IntentModel, Term
 from cartstream.detection.intent.report import Bin, Report
 
-REPORT = Report("by hand", 10, 8, 2, 0, 0.7, 0.0, [0.7, 0.7], 0.0, 0.1, [Bin(5, 0.7, 0.6), Bin(5, 0.9, 1.0)], 0.5, 1.0, 0.6)
+REPORT = Report("by hand", 10, 8, 2, 0, 0.7, 0.0, [0.7, 0.7], 0.65, 0.0, 0.1, [Bin(5, 0.7, 0.6), Bin(5, 0.9, 1.0)], 0.5, 1.0, 0.6)
 MINUTES = Axis("session_minutes", edges=[1.0, 5.0])
 TRIGGER = Axis("trigger", values=["back_press", "idle"])
 

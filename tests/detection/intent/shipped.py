@@ -1,13 +1,14 @@
 """Makes the model in the package again, from retentioneering's e-commerce sample: `python -m tests.detection.intent.shipped FILE`.
 
-The sample has no exit hints. So each of its sessions gets one, soon after one of its events, drawn by lot; sessions and detection
-then tell what a live session would have known at that moment.
+The sample has no exit hints. So some come in soon after events drawn by lot; sessions and detection then tell what a live session would
+have known at those moments. A session may get several, as in life, or none.
 """
 
 from __future__ import annotations
 
 import sys
 from collections.abc import Iterator
+from itertools import islice
 from pathlib import Path
 from random import Random
 from tempfile import TemporaryDirectory
@@ -19,10 +20,10 @@ from cartstream.cli import cli
 from cartstream.detection.intent import load_model
 from cartstream.events import adapters
 from cartstream.events.adapters.recorded import Recorded, event
-from cartstream.events.times import HOUR, MINUTE, SECOND
+from cartstream.events.times import HOUR, SECOND
 from cartstream.replay.run import Replay
 
-GAP = 30 * MINUTE
+EVERY = 5
 # Every product is 25 EUR and looked at once, every time of day is made up, and how many a shopper's visits are is the generator's choice.
 LEAVE_OUT = ("cart_value", "looked_again", "hour", "weekday", "visits_before", "bought_before")
 NOTE = (
@@ -31,33 +32,25 @@ NOTE = (
 )
 
 
-def hinted(source: Path, seed: int = 0) -> Iterator[Recorded]:
-    """The events, and in each session one exit hint: before the next event, at most 10 s after the one that it follows."""
+def hinted(source: Path, most: int | None = None, seed: int = 0) -> Iterator[Recorded]:
+    """The first events, and after one in `EVERY` of them an exit hint: before the device's next event, at most 10 s later."""
     draw = Random(seed)
-    events = list(adapters.read(source, "ecom"))
-    sessions: list[list[Recorded]] = []
-    latest: dict[str, list[Recorded]] = {}
-    for one in events:
-        session = latest.get(one.key)
-        if session is None or one.at - session[-1].at > GAP:
-            session = latest[one.key] = []
-            sessions.append(session)
-        session.append(one)
-    hints = [_hint(draw, number, session) for number, session in enumerate(sessions)]
+    events = list(islice(adapters.read(source, "ecom"), most))
+    following: dict[str, Recorded] = {}
+    hints = []
+    for number, one in reversed(list(enumerate(events))):
+        later = following.get(one.key)
+        following[one.key] = one
+        wait = 10 * SECOND if later is None else min(10 * SECOND, (later.at - one.at) // 2)
+        if draw.randrange(EVERY) == 0:
+            hints.append(event(one.at + wait, one.key, f"hint-{number}", "track", "Exit Intent", properties={"trigger": "unknown"}))
     yield from sorted([*events, *hints], key=lambda one: one.at)
 
 
-def _hint(draw: Random, number: int, session: list[Recorded]) -> Recorded:
-    place = draw.randrange(len(session))
-    after = session[place + 1].at if place + 1 < len(session) else session[place].at + MINUTE
-    at = session[place].at + min(10 * SECOND, (after - session[place].at) // 2)
-    return event(at, session[place].key, f"hint-{number}", "track", "Exit Intent", properties={"trigger": "unknown"})
-
-
-def label(source: Path, folder: Path) -> Path:
-    """The labelled sessions, written into `folder`."""
+def label(source: Path, folder: Path, most: int | None = None) -> Path:
+    """The labelled sessions of the first events, written into `folder`."""
     with Replay(folder / "replayed") as replayed:
-        replayed.play(hinted(source), 48 * HOUR)
+        replayed.play(hinted(source, most), 48 * HOUR)
     labelled = folder / "ecom.csv"
     _run("label", "--input", str(folder / "replayed" / "activity.jsonl"), "--output", str(labelled))
     return labelled

@@ -3,7 +3,7 @@ from __future__ import annotations
 from xml.etree import ElementTree
 
 import pytest
-from hypothesis import assume, given
+from hypothesis import HealthCheck, assume, given, settings
 from hypothesis import strategies as st
 
 from cartstream.detection.intent.reliability import plot
@@ -13,6 +13,7 @@ from tests.detection.intent.models import REPORT
 rows = st.lists(st.tuples(st.sampled_from([0.1, 0.2, 0.5, 0.50001, 0.9]) | st.floats(0, 1), st.booleans()), min_size=1, max_size=60)
 
 
+@settings(max_examples=50, deadline=None, suppress_health_check=[HealthCheck.too_slow])
 @given(rows)
 def test_auc_is_the_share_of_pairs_in_the_right_order(rows: list[tuple[float, bool]]) -> None:
     left = [score for score, came in rows if came]
@@ -24,6 +25,7 @@ def test_auc_is_the_share_of_pairs_in_the_right_order(rows: list[tuple[float, bo
     assert auc([score for score, _ in rows], [came for _, came in rows]) == pytest.approx(right / (len(left) * len(bought)))
 
 
+@settings(max_examples=50, deadline=None, suppress_health_check=[HealthCheck.too_slow])
 @given(rows, st.integers(1, 12))
 def test_every_row_is_in_one_bin_and_equal_scores_in_the_same(rows: list[tuple[float, bool]], bins: int) -> None:
     found = reliability([score for score, _ in rows], [came for _, came in rows], bins)

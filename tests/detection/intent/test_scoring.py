@@ -95,7 +95,7 @@ def test_a_model_that_is_not_there_is_a_wrong_setting() -> None:
 
 def test_features_are_what_is_known_at_the_exit() -> None:
     at = parse_iso("2024-03-10T23:30:00+00:00")
-    session = Session("s", "phone", at - 3 * MINUTE, at, 9, 0, 5, ["hat", "shoe"], product_views=4)
+    session = Session("s", "phone", at - 3 * MINUTE, at, 12, 0, 5, ["hat", "shoe"], product_views=4)
     cart = Cart(7, [Item("hat", 2, 10.0), Item("shoe", 1, 5.0)], 25.0, "EUR")
     habits = Habits([Look("hat", at, 2), Look("shoe", at, 1)], 3)
     hint = ExitHint("idle", 12_000, 40.0)
@@ -105,7 +105,7 @@ def test_features_are_what_is_known_at_the_exit() -> None:
     features = live_features(known, activity, hint, session)
 
     assert tuple(features) == LIVE
-    assert list(features.values()) == ["idle", 12.0, 40.0, 3.0, 9.0, 5.0, 4.0, 1.0, 3.0, 25.0, 1.0, 3.0, 1.0, 23.0, 6.0]
+    assert list(features.values()) == ["idle", 12.0, 40.0, 3.0, 5.0, 4.0, 2.0, 1.0, 3.0, 25.0, 1.0, 3.0, 1.0, 23.0, 6.0]
 
 
 def test_what_is_not_known_is_none_not_zero() -> None:

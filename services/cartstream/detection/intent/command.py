@@ -114,7 +114,7 @@ def _table(model: IntentModel) -> Table:
     table = Table("figure", "value", title=f"{report.source}, {report.folds}-fold cross-validation")
     rows = {
         "rows": f"{report.rows:,}, of which {report.left:,} left without buying",
-        "AUC": f"{report.auc:.4f} ± {report.auc_deviation:.4f} over the folds",
+        "AUC": f"{report.auc:.4f} ± {report.auc_deviation:.4f} over the folds; a plain logistic regression: {report.auc_of_logistic:.4f}",
         "calibration error": f"{report.calibration_error:.4f}",
         "Brier score": f"{report.brier:.4f}",
         "threshold": f"{model.threshold:g}: takes {report.threshold_flags:.1%} for leaving, right in {report.threshold_right:.1%}, "

@@ -12,9 +12,9 @@ LIVE = (
     "dwell_seconds",
     "scroll_pct",
     "session_minutes",
-    "events",
     "page_views",
     "product_views",
+    "other_events",
     "looked_again",
     "cart_items",
     "cart_value",
@@ -35,18 +35,20 @@ def in_checkout(known: DetectionState, activity: Activity) -> bool:
 def live_features(known: DetectionState, activity: Activity, hint: ExitHint, session: Session) -> dict[str, Value]:
     """By the names of `LIVE`. `known` is the customer as of the exit.
 
-    Times are UTC; `cart_value` is in the cart's own currency; `visits_before` and `looked_again` (products seen more than once within a
-    week) are None where the activity has no habits; `bought_before` is an order that detection still remembers.
+    Times are UTC; `cart_value` is in the cart's own currency. `other_events` are steps of cart and checkout, and exit hints before this
+    one. `visits_before` and `looked_again` (products seen more than once within a week) are None where the activity has no habits.
+    `bought_before` is an order that detection still remembers.
     """
     cart, habits = activity.cart, activity.habits
+    products = max(session.product_views, len(session.viewed))
     return {
         "trigger": hint.trigger,
         "dwell_seconds": None if hint.dwell_ms is None else hint.dwell_ms / SECOND,
         "scroll_pct": hint.scroll_pct,
         "session_minutes": (activity.at - session.started_at) / MINUTE,
-        "events": float(session.events),
         "page_views": float(session.page_views),
-        "product_views": float(max(session.product_views, len(session.viewed))),
+        "product_views": float(products),
+        "other_events": float(max(session.events - session.page_views - products - 1, 0)),
         "looked_again": None if habits is None else float(sum(look.views > 1 for look in habits.recent)),
         "cart_items": 0.0 if cart is None else float(sum(item.quantity for item in cart.items)),
         "cart_value": 0.0 if cart is None else cart.value,

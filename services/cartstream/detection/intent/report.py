@@ -31,6 +31,8 @@ class Report(msgspec.Struct, frozen=True, omit_defaults=True):
     """Mean over the folds."""
     auc_deviation: float
     auc_of_folds: list[float]
+    auc_of_logistic: float
+    """For comparison: a plain logistic regression of the same columns (numbers by their logarithm), on the same folds."""
     calibration_error: float
     """Expected calibration error over `reliability`."""
     brier: float

@@ -8,12 +8,15 @@ from __future__ import annotations
 
 from collections.abc import Iterable, Sequence
 from itertools import combinations
-from typing import Any
+from typing import Any, NamedTuple
 
 import numpy as np
 import sklearn
 from sklearn.ensemble import HistGradientBoostingClassifier
+from sklearn.linear_model import LogisticRegression
 from sklearn.model_selection import StratifiedGroupKFold, StratifiedKFold
+from sklearn.pipeline import make_pipeline
+from sklearn.preprocessing import StandardScaler
 
 from cartstream.detection.intent.labelled import Labelled
 from cartstream.detection.intent.model import FORMAT, Axis, IntentModel, Term, Value, probability_of
@@ -43,11 +46,19 @@ def train(
         raise ConfigError(f"{labelled.source}: no column left to learn from")
     if min(left.sum(), (~left).sum()) < folds:
         raise ConfigError(f"{labelled.source}: {int((~left).sum())} bought, {int(left.sum())} did not; {folds} folds need {folds} of each")
-    scores, aucs = _validated(labelled, left, folds, seed, pairs)
-    limit = _youden(scores, left) if threshold is None else threshold
+    found = _validated(labelled, left, folds, seed, pairs)
+    limit = _youden(np.array(found.scores), left) if threshold is None else threshold
     model = fit(labelled, np.arange(len(left)), pairs)
-    report = _report(labelled, scores.tolist(), aucs, folds, seed, limit, note)
+    report = _report(labelled, found, folds, seed, limit, note)
     return IntentModel(FORMAT, model.axes, model.intercept, model.terms, limit, report)
+
+
+class Validated(NamedTuple):
+    """The probability of every row by the model that has not seen it; each fold's AUC, and that of a logistic regression."""
+
+    scores: list[float]
+    aucs: list[float]
+    plain: list[float]
 
 
 class Tables:
@@ -84,15 +95,30 @@ def fit(labelled: Labelled, rows: Any, pairs: int = PAIRS) -> Tables:
     return _tables(_boosted(axes, levels, left, together, ROUNDS), axes, levels, strongest)
 
 
-def _validated(labelled: Labelled, left: Any, folds: int, seed: int, pairs: int) -> tuple[Any, list[float]]:
-    """The probability of every row by the model that has not seen it, and each fold's AUC."""
+def _validated(labelled: Labelled, left: Any, folds: int, seed: int, pairs: int) -> Validated:
     kind = StratifiedKFold if labelled.groups is None else StratifiedGroupKFold
-    scores, aucs = np.zeros(len(left)), []
+    scores, aucs, plain = np.zeros(len(left)), [], []
     for seen, unseen in kind(folds, shuffle=True, random_state=seed).split(left, left, labelled.groups):
         tables = fit(labelled, seen, pairs)
         scores[unseen] = [probability_of(logit) for logit in tables.logits(_levels(tables.axes, labelled, unseen))]
         aucs.append(auc(scores[unseen].tolist(), left[unseen].tolist()))
-    return scores, aucs
+        regression = make_pipeline(StandardScaler(), LogisticRegression(max_iter=1_000))
+        regression.fit(_plain(tables.axes, labelled, seen), left[seen])
+        plain.append(auc(regression.decision_function(_plain(tables.axes, labelled, unseen)).tolist(), left[unseen].tolist()))
+    return Validated(scores.tolist(), aucs, plain)
+
+
+def _plain(axes: Sequence[Axis], labelled: Labelled, rows: Any) -> Any:
+    """Numbers by their logarithm (of 1 more; 0 where none is), a column of 0 and 1 for each category."""
+    parts = []
+    for axis in axes:
+        column = [labelled.columns[axis.name][row] for row in rows]
+        if axis.values:
+            parts.append(np.eye(axis.levels)[[axis.level(value) for value in column]])
+        else:
+            numbers = np.array([value or 0.0 for value in column], dtype=float)
+            parts.append((np.sign(numbers) * np.log1p(np.abs(numbers)))[:, None])
+    return np.hstack(parts)
 
 
 def _axis(name: str, column: Sequence[Value]) -> Axis:
@@ -190,8 +216,8 @@ def _youden(scores: Any, left: Any) -> float:
     return round(float(scores[order][int(gain.argmax())]), 3)
 
 
-def _report(labelled: Labelled, scores: list[float], aucs: list[float], folds: int, seed: int, threshold: float, note: str) -> Report:
-    left, bins = labelled.left, reliability(scores, labelled.left)
+def _report(labelled: Labelled, found: Validated, folds: int, seed: int, threshold: float, note: str) -> Report:
+    left, scores, bins = labelled.left, found.scores, reliability(found.scores, labelled.left)
     flagged = [fact for score, fact in zip(scores, left, strict=True) if score >= threshold]
     return Report(
         source=labelled.source,
@@ -199,9 +225,10 @@ def _report(labelled: Labelled, scores: list[float], aucs: list[float], folds: i
         left=sum(left),
         folds=folds,
         seed=seed,
-        auc=round(sum(aucs) / len(aucs), DIGITS),
-        auc_deviation=round(deviation(aucs), DIGITS),
-        auc_of_folds=[round(one, DIGITS) for one in aucs],
+        auc=round(sum(found.aucs) / len(found.aucs), DIGITS),
+        auc_deviation=round(deviation(found.aucs), DIGITS),
+        auc_of_folds=[round(one, DIGITS) for one in found.aucs],
+        auc_of_logistic=round(sum(found.plain) / len(found.plain), DIGITS),
         calibration_error=round(calibration_error(bins), DIGITS),
         brier=round(sum((score - fact) ** 2 for score, fact in zip(scores, left, strict=True)) / len(left), DIGITS),
         reliability=[type(one)(one.rows, round(one.foretold, DIGITS), round(one.came, DIGITS)) for one in bins],
