@@ -127,6 +127,7 @@ def test_the_command_writes_the_model_and_its_plot(training: Any, tmp_path: Path
     assert output.with_suffix(".svg").read_text().startswith("<svg")
 
 
+@pytest.mark.timeout(600)
 def test_field_sessions_are_told_apart_without_the_columns_that_leak(training: Any) -> None:
     if not SHOPPERS.is_file():
         pytest.skip(f"{SHOPPERS} is not there: set CARTSTREAM_DATA to the folder of the field data")
