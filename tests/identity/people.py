@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import base64
+from collections import Counter
 from collections.abc import Iterable
 from typing import Any
 
@@ -10,14 +11,17 @@ import orjson
 
 from cartstream.events import avro, topics
 from cartstream.events.records import Customer, Identifier, Merge, RefusedLink
-from cartstream.events.times import iso
+from cartstream.events.times import EventTime, iso
 from cartstream.identity.directory import MemoryDirectory
 from cartstream.identity.nodes import identifier_name
 from cartstream.identity.rules import Rules
 from cartstream.identity.settings import IdentitySettings
 from cartstream.identity.stage import IdentityStage
+from cartstream.identity.state import DeviceState
+from cartstream.identity.step import IdentityEvent
 from cartstream.replay.driver import Pipeline
 from cartstream.runtime.settings import load
+from cartstream.runtime.stage import Output, Step
 from cartstream.runtime.store import Wire
 from cartstream.runtime.vault import AddressHash
 
@@ -60,13 +64,27 @@ def device(value: str) -> str:
     return f"device:{value}"
 
 
+class _Counting(IdentityStage):
+    """Adds up the outcomes that the metrics would show."""
+
+    def __init__(self, *given: Any) -> None:
+        super().__init__(*given)
+        self.outcomes: Counter[tuple[str, str]] = Counter()
+
+    def step(self, state: DeviceState | None, event: IdentityEvent, watermark: EventTime) -> Step[DeviceState] | Output:
+        done = super().step(state, event, watermark)
+        if isinstance(done, Step):
+            self.outcomes.update(done.outcomes)
+        return done
+
+
 class People:
     """`see` feeds events in order; the rest tells what came of it."""
 
     def __init__(self, partitions: int = 1, batch_size: int = 1_000, rules: Rules | None = None, **changes: Any) -> None:
         self.directory = MemoryDirectory(rules=rules)
         self.outputs: list[Wire] = []
-        self.stage = IdentityStage(settings(**changes), self.directory, None)
+        self.stage = _Counting(settings(**changes), self.directory, None)
         self.pipeline = Pipeline([self.stage], partitions, batch_size, observe=self.outputs.append)
 
     def see(self, *events: Event) -> People:
@@ -105,6 +123,9 @@ class People:
 
     def refused(self) -> list[RefusedLink]:
         return self.records(topics.AUDIT, RefusedLink)
+
+    def counted(self, kind: str) -> dict[str, int]:
+        return {detail: count for (found, detail), count in self.stage.outcomes.items() if found == kind}
 
     def customers(self) -> list[Customer]:
         return self.records(topics.CUSTOMERS, Customer)

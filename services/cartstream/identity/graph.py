@@ -33,6 +33,7 @@ def link(view: View, request: LinkRequest, sealed: dict[str, bytes], rules: Rule
     node = _merged(view, owners, candidates, request)
     node.ties += ties
     attached = _attach(view, node, candidates)
+    late = _earlier(view, node, candidates, request, rules)
     stale = request.at - node.changed_at > TELL_AGAIN
     if _learn(view, node, request, sealed) or attached or stale:
         node.changed_at, node.changed_by = max(node.changed_at, request.at), request.event_id
@@ -45,7 +46,7 @@ def link(view: View, request: LinkRequest, sealed: dict[str, bytes], rules: Rule
         for gone in node.absorbed
         if gone.event_id == request.event_id
     ]
-    return Linked(node.customer_id, device in candidates, merges, node.record(request.event_id), refused, node.size)
+    return Linked(node.customer_id, device in candidates, merges, node.record(request.event_id), refused, node.size, late)
 
 
 def _candidates(view: View, request: LinkRequest, device: Identifier, rules: Rules) -> tuple[list[Identifier], list[Refusal]]:
@@ -103,6 +104,27 @@ def _ties(view: View, candidates: list[Identifier], request: LinkRequest) -> lis
         if owner is not None:
             joined.add(owner.customer_id)
     return ties
+
+
+def _earlier(view: View, node: Node, candidates: list[Identifier], request: LinkRequest, rules: Rules) -> list[str]:
+    """Identifiers may turn out to be the customer's from earlier on. The types of which there are too many at one time now: some would
+    have been refused, had this event come before them."""
+    if not any(tie.at > request.at for tie in node.ties):
+        return []
+    found = []
+    for identifier in candidates:
+        rule = rules.rule_of(identifier.type)
+        if rule is None or rule.within is None:
+            continue
+        name, since = identifier_name(identifier), node.since(identifier.type)
+        if request.at < since[name]:
+            node.ties = [tie for tie in node.ties if tie.name != name or tie.to]
+            node.ties.append(Tie(name, "", request.event_id, request.at))
+            view.dirty_nodes.add(node.customer_id)
+            others = [(at, node.customer_id) for other, at in since.items() if other != name]
+            if not rules.allows(identifier.type, [*others, (request.at, "")]):
+                found.append(identifier.type)
+    return found
 
 
 def _merged(view: View, owners: list[Node], candidates: list[Identifier], request: LinkRequest) -> Node:

@@ -8,7 +8,7 @@ import msgspec
 
 from cartstream.events.records import Identifier
 from cartstream.events.times import EventTime
-from cartstream.identity.nodes import Node, Refusal, device_named, identifier_name
+from cartstream.identity.nodes import Node, Refusal
 from cartstream.identity.rules import DEVICE, Moments, Rules
 
 _NEW = ""
@@ -25,17 +25,18 @@ class Obstacle(msgspec.Struct, frozen=True):
 def obstacle(rules: Rules, owners: Sequence[Node], together: Sequence[Identifier], at: EventTime) -> Obstacle | None:
     """The first limit, of the strongest type, that a customer made of `owners` and `together` would pass. What one of
     them has too many of already is no obstacle, so that rules can be made stricter; a customer who has all is at no limit."""
-    if len(owners) == 1 and all(_has(owners[0], identifier) for identifier in together):
+    fresh = [identifier for identifier in together if not any(_has(node, identifier) for node in owners)]
+    if len(owners) == 1 and not fresh:
         return None
     merges = sum(node.parts for node in owners) - 1
     if merges > rules.caps.merges and sum(node.parts > 0 for node in owners) > 1:
         return Obstacle("merges", together[-1].type)
-    moments = _moments(owners, together, at)
     for rule in rules.types:
-        if not rules.allows(rule.type, moments.get(rule.type, [])):
+        too_many = _count(owners, fresh, rule.type) > rule.limit
+        if too_many and not rules.allows(rule.type, _moments(owners, fresh, rule.type, at)):
             return Obstacle("unique" if rule.unique else "limit", rule.type)
-    devices = moments.get(DEVICE, [])
-    if len(devices) > rules.caps.devices and len({owner for _, owner in devices}) > 1:
+    devices = _count(owners, fresh, DEVICE)
+    if devices > rules.caps.devices and devices > max((len(node.devices) for node in owners), default=0):
         return Obstacle("devices", DEVICE)
     return None
 
@@ -50,15 +51,10 @@ def _has(node: Node, identifier: Identifier) -> bool:
     return identifier.value in node.devices if identifier.type == DEVICE else identifier in node.identifiers
 
 
-def _moments(owners: Sequence[Node], together: Sequence[Identifier], at: EventTime) -> dict[str, Moments]:
-    found: dict[str, Moments] = {}
-    known: set[Identifier] = set()
-    for node in owners:
-        since = node.since()
-        for identifier in (*node.identifiers, *map(device_named, node.devices)):
-            known.add(identifier)
-            found.setdefault(identifier.type, []).append((since[identifier_name(identifier)], node.customer_id))
-    for identifier in together:
-        if identifier not in known:
-            found.setdefault(identifier.type, []).append((at, _NEW))
-    return found
+def _count(owners: Sequence[Node], fresh: Sequence[Identifier], kind: str) -> int:
+    return sum(len(node.of_type(kind)) for node in owners) + sum(identifier.type == kind for identifier in fresh)
+
+
+def _moments(owners: Sequence[Node], fresh: Sequence[Identifier], kind: str, at: EventTime) -> Moments:
+    found = [(moment, node.customer_id) for node in owners for moment in node.since(kind).values()]
+    return found + [(at, _NEW) for identifier in fresh if identifier.type == kind]

@@ -7,6 +7,7 @@ import msgspec
 from cartstream.events.records import Customer, Identifier, Merge
 from cartstream.events.times import EventTime
 
+DEVICE = "device"
 DEVICES_SHOWN = 1_000
 CHANNEL_OF = {"email": "email", "phone": "sms", "push": "push"}
 
@@ -50,6 +51,8 @@ class Linked(msgspec.Struct):
     refused: list[Refusal] = []
     size: int = 0
     """How many identifiers and devices the customer has now."""
+    late: list[str] = []
+    """Types of which this event, coming late, shows too many at one time: they were let in before it was known."""
 
 
 class Absorbed(msgspec.Struct, array_like=True):
@@ -60,7 +63,8 @@ class Absorbed(msgspec.Struct, array_like=True):
 
 
 class Tie(msgspec.Struct, array_like=True):
-    """Why `name` is the customer's: an event told it together with `to`, or alone. Both as `identifier_name`."""
+    """Why `name` is the customer's: an event told it together with `to`. Both as `identifier_name`. Without `to` it says no more than
+    when the customer had it: it was the first of all, or told late of an earlier time."""
 
     name: str
     to: str
@@ -111,14 +115,17 @@ class Node(msgspec.Struct, array_like=True):
         """`known`, also of a customer who was stored before it was counted."""
         return max(self.known, 1 if self.identifiers else 0)
 
-    def since(self) -> dict[str, EventTime]:
-        """When each identifier was first told to be the customer's, by its name; `first_seen` where no tie says so."""
-        found = {identifier_name(identifier): self.first_seen for identifier in (*self.identifiers, *map(device_named, self.devices))}
-        told: dict[str, EventTime] = {}
+    def of_type(self, kind: str) -> list[str]:
+        return self.devices if kind == DEVICE else [identifier.value for identifier in self.identifiers if identifier.type == kind]
+
+    def since(self, kind: str) -> dict[str, EventTime]:
+        """When each value of a type was first told to be the customer's, by its name; `first_seen` where no tie says so."""
+        found = {identifier_name(Identifier(kind, value)): 0 for value in self.of_type(kind)}
         for tie in self.ties:
             for name in (tie.name, tie.to):
-                told[name] = min(tie.at, told.get(name, tie.at))
-        return found | {name: at for name, at in told.items() if name in found}
+                if name in found:
+                    found[name] = min(tie.at, found[name] or tie.at)
+        return {name: at or self.first_seen for name, at in found.items()}
 
     def told(self) -> Told:
         consent = {channel: said for channel, (said, _) in sorted(self.consent.items())}
@@ -161,4 +168,4 @@ def identifier_name(identifier: Identifier) -> str:
 
 
 def device_named(device_id: str) -> Identifier:
-    return Identifier("device", device_id)
+    return Identifier(DEVICE, device_id)

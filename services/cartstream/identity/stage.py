@@ -317,7 +317,7 @@ class IdentityStage:
         event.user = identifier_name(identifiers[0]) if user is not None else None
 
     def _is_new(self, event: IdentityEvent, state: DeviceState | None) -> bool:
-        if event.found is not None or state is None:
+        if event.found is not None or state is None or event.at < state.linked_at:
             return True
         return any(identifier_name(identifier) not in state.links for identifier in event.identifiers or ())
 

@@ -11,6 +11,7 @@ from cartstream.events.times import EventTime
 class DeviceState(msgspec.Struct, array_like=True):
     """`customer_id` gets the device's anonymous events. `links` has the customer of each identifier seen on it.
 
+    `linked_at` is the latest event that told an identifier: an earlier one is told to the directory too.
     A device with two logins is `shared`: its anonymous events belong to nobody who is known.
     """
 
@@ -20,6 +21,7 @@ class DeviceState(msgspec.Struct, array_like=True):
     seen_at: EventTime
     links: dict[str, str] = {}
     shared: bool = False
+    linked_at: EventTime = 0
 
 
 def anonymous_customer(device_id: str) -> str:

@@ -83,7 +83,8 @@ def _learn(state: DeviceState, event: IdentityEvent, linked: Linked, outcomes: l
             state.links[identifier_name(identifier)] = linked.customer_id
     if event.user is not None:
         state.links[event.user] = linked.customer_id
-    state.seen_at = max(state.seen_at, event.at)
+    state.seen_at, state.linked_at = max(state.seen_at, event.at), max(state.linked_at, event.at)
+    outcomes += [("late_link", kind) for kind in linked.late]
     outcomes += [outcome for refusal in linked.refused for outcome in _counted(refusal)]
     if linked.owns_device and not state.shared:
         state.customer_id = linked.customer_id
