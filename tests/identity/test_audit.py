@@ -122,3 +122,9 @@ def test_the_largest_customer_is_measured() -> None:
     registry = CollectorRegistry()
     StageMetrics("identity", registry).largest("identity", "customer").set(6)
     assert registry.get_sample_value("cartstream_largest", {"service": "identity", "kind": "customer"}) == 6
+
+
+def test_a_login_is_refused_once_however_often_a_batch_has_it() -> None:
+    events = [page("d1", 0, "u1"), *(page("d1", at, "u2") for at in (2, 3, 4))]
+    for batch_size in (1, 2, 1_000):
+        assert [told.event_id for told in People(batch_size=batch_size).see(*events).refused()] == ["d1-2"]

@@ -256,13 +256,18 @@ class IdentityStage:
             return []
         asking = {event.device_id for event in events if id(event) in new}
         first_seen: dict[str, EventTime] = {}
+        told: set[tuple[str, str]] = set()
+        linked_at: dict[str, EventTime] = {}
         found: list[tuple[IdentityEvent, LinkRequest]] = []
         for _, _, event in batch.events:
             device = event.device_id
             if device in asking:
                 first_seen[device] = min(event.at, first_seen.get(device, event.at))
-                if id(event) in new:
-                    found.append((event, self._request(event, states[device], first_seen[device])))
+                if id(event) in new and not (event.at >= linked_at.get(device, event.at) and _tells_no_more(event, told)):
+                    state = states[device]
+                    found.append((event, self._request(event, state, first_seen[device])))
+                    linked_at[device] = max(event.at, linked_at.get(device, state.linked_at if state else 0))
+                    told.add((device, event.user or ""))
         return found
 
     def forget(self) -> None:
@@ -302,7 +307,9 @@ class IdentityStage:
 
     def _device(self, envelope: _Envelope, user: str | None) -> str:
         if envelope.type == "alias":
-            return clicks.device_of(self._usable(envelope.previous_id) or self._usable(envelope.anonymous_id), user)
+            previous = self._usable(envelope.previous_id)
+            if previous is not None and previous != user:
+                return previous
         return clicks.device_of(self._usable(envelope.anonymous_id), user)
 
     def _identify(self, event: IdentityEvent, user: str | None, found: Found | None) -> None:
@@ -344,3 +351,8 @@ class IdentityStage:
                 while survivor in self._survivors:
                     survivor = self._survivors[survivor]
                 self._survivors[loser] = survivor
+
+
+def _tells_no_more(event: IdentityEvent, told: set[tuple[str, str]]) -> bool:
+    """Whether all that this event tells is the login on its device that one before it in the batch has told."""
+    return event.user is not None and event.found is None and len(event.identifiers or ()) == 1 and (event.device_id, event.user) in told
