@@ -71,6 +71,7 @@ def test_the_last_price_counts_and_a_look_without_one_has_none() -> None:
         pytest.param([("a", 20.0, "EUR"), ("b", 5.5, "EUR"), ("c", 9.0, "EUR")], (5.5, 20.0, "EUR"), id="least and most"),
         pytest.param([("a", 20.0, "EUR"), ("b", 999.0, "JPY"), ("c", 30.0, "EUR")], (20.0, 30.0, "EUR"), id="in the last currency only"),
         pytest.param([("a", 20.0, "EUR"), ("b", 999.0, None)], (999.0, 999.0, None), id="none is a currency, too"),
+        pytest.param([("a", 999.0, None), ("b", 20.0, "EUR")], (20.0, 20.0, "EUR"), id="also when it comes first"),
         pytest.param([("a", 20.0, "eur "), ("b", 19.0, "EUR")], (19.0, 20.0, "EUR"), id="as it is written does not matter"),
         pytest.param([("a", None, "EUR")], (None, None, None), id="no price"),
         pytest.param([("a", -1.0, "EUR"), ("b", 1e30, "EUR")], (None, None, None), id="what can be no price"),
