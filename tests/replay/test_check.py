@@ -134,3 +134,13 @@ def test_the_documents_name_every_repair_and_every_reason() -> None:
     inputs, events = (docs / "inputs.md").read_text(), (docs / "events.md").read_text()
     assert [reason for reason in ENVELOPE_REPAIRS if f"| `{reason}` |" not in inputs] == []
     assert [reason for reason in (*REASONS, "bad_header", UNKNOWN) if f"`{reason}`" not in events] == []
+
+
+def test_ids_are_blocked_by_the_rules_in_force(tmp_path: Path) -> None:
+    """The package's block no ordinary id."""
+    rules = tmp_path / "rules.yaml"
+    rules.write_text("identifiers:\n  - {type: user_id, limit: 1}\n  - {type: device, limit: 20}\nblocked:\n  values: [d-1]\n")
+    path = file(tmp_path / "clicks.jsonl", PAGE)
+    assert check(path).exit_code == 0
+    answer = check(path, CARTSTREAM_IDENTITY_RULES=str(rules))
+    assert (answer.exit_code, "refused (missing_id)" in answer.stdout) == (1, True)

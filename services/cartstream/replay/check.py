@@ -15,6 +15,7 @@ from cartstream.events import clicks, topics
 from cartstream.events.formats.files import records
 from cartstream.events.formats.native import Headers, Incoming, Translate
 from cartstream.identity.directory import MemoryDirectory
+from cartstream.identity.rules import load_rules
 from cartstream.identity.settings import IdentitySettings
 from cartstream.identity.stage import IdentityStage
 from cartstream.identity.step import IdentityEvent
@@ -52,7 +53,7 @@ class Check:
     """Of one format. `clock` None: any time of our age will do; else event times are judged as if the records came now."""
 
     def __init__(self, settings: IdentitySettings, translate: Translate | None, clock: Clock | None = None) -> None:
-        self._identity = IdentityStage(settings, MemoryDirectory(), clock, translate)
+        self._identity = IdentityStage(settings, MemoryDirectory(rules=load_rules(settings.identity_rules or None)), clock, translate)
 
     def file(self, path: Path) -> Iterator[Verdict]:
         """Raises ConfigError, and Unavailable for a registry that does not answer."""

@@ -30,14 +30,11 @@ def check(file: Path, name: str | None, judge_times: bool, faults: bool) -> None
     A line is a record's value, or a record as `kcat -J` prints it; an Avro container's records count as lines.
     """
     from cartstream.identity.input import schema_source  # identity and all it needs: a service that starts must not wait for it
-    from cartstream.identity.settings import IdentitySettings
+    from cartstream.identity.settings import replay_settings
     from cartstream.replay.check import Check, Outcome
-    from cartstream.replay.run import REPLAY_HASH_KEY
     from cartstream.runtime.clock import parse_clock
-    from cartstream.runtime.settings import load
 
-    given = load(IdentitySettings)
-    settings = given if given.hash_key.get_secret_value() else load(IdentitySettings, hash_key=REPLAY_HASH_KEY)
+    settings = replay_settings()
     translate = adapters.translation(file, name, schema_source(settings))
     counts: Counter[Outcome] = Counter()
     reasons: Counter[str] = Counter()

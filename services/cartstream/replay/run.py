@@ -15,7 +15,8 @@ from cartstream.events.adapters.recorded import Recorded
 from cartstream.events.records import Activity, Cart, Command, Decision, Merge, Signal
 from cartstream.events.times import SECOND, EventTime
 from cartstream.identity.directory import MemoryDirectory
-from cartstream.identity.settings import IdentitySettings
+from cartstream.identity.rules import load_rules
+from cartstream.identity.settings import replay_settings
 from cartstream.identity.stage import IdentityStage
 from cartstream.journeys.loading import load_journeys
 from cartstream.journeys.settings import JourneysSettings
@@ -32,8 +33,6 @@ FILES = ("sessions", "activity", "signals", "decisions", "commands", "customers"
 SLICE_MS = 1 * SECOND
 SLICE_EVENTS = 1_000
 ANNOUNCE_MS = 60 * SECOND
-# Only used where the environment names no key: replay keeps its results to itself, and they must not change from run to run.
-REPLAY_HASH_KEY = "replay-without-a-key-of-its-own--"
 
 
 class Replay:
@@ -41,7 +40,8 @@ class Replay:
     detection watches them."""
 
     def __init__(self, out: Path, partitions: int = 1, products: Sequence[Recorded] = ()) -> None:
-        self.directory = MemoryDirectory()
+        self._identity = replay_settings()
+        self.directory = MemoryDirectory(rules=load_rules(self._identity.identity_rules or None))
         self._products = deque(products)
         self.pipeline = Pipeline(self._stages(partitions), partitions, observe=self._observe, announce_ms=ANNOUNCE_MS)
         self.counts: dict[str, int] = dict.fromkeys((*FILES, "events", "refused"), 0)
@@ -88,13 +88,11 @@ class Replay:
             self.pipeline.feed(product.key, product.value, topics.PRODUCTS)
 
     def _stages(self, partitions: int) -> list[Any]:
-        given = load(IdentitySettings)
-        identity = given if given.hash_key.get_secret_value() else load(IdentitySettings, hash_key=REPLAY_HASH_KEY)
         journeys = load(JourneysSettings)
         watching = {"watch_products": True} if self._products else {}
         return [
             ProductsStage(partitions),
-            IdentityStage(identity, self.directory, None),
+            IdentityStage(self._identity, self.directory, None),
             SessionsStage(load(SessionsSettings)),
             DetectionStage(load(DetectionSettings, **watching)),
             JourneysStage(journeys, load_journeys(journeys.journeys or None)),
