@@ -13,6 +13,7 @@ from cartstream import __version__
 from cartstream.demo.command import demo
 from cartstream.detection.intent.command import detection
 from cartstream.errors import CartstreamError, ConfigError
+from cartstream.identity.command import identity
 from cartstream.replay.command import replay
 from cartstream.replay.events_command import events
 from cartstream.runtime.state_command import state
@@ -122,6 +123,7 @@ def keys() -> None:
 cli.add_command(replay)
 cli.add_command(events)
 cli.add_command(state)
+cli.add_command(identity)
 cli.add_command(detection)
 cli.add_command(up)
 cli.add_command(demo)

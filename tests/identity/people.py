@@ -78,6 +78,12 @@ class _Counting(IdentityStage):
         return done
 
 
+def feed(pipeline: Pipeline, *events: Event) -> None:
+    for event in events:
+        pipeline.feed(str(event.get("anonymousId") or event.get("userId")), orjson.dumps(event))
+    pipeline.run()
+
+
 class People:
     """`see` feeds events in order; the rest tells what came of it."""
 
@@ -88,9 +94,7 @@ class People:
         self.pipeline = Pipeline([self.stage], partitions, batch_size, observe=self.outputs.append)
 
     def see(self, *events: Event) -> People:
-        for event in events:
-            self.pipeline.feed(str(event.get("anonymousId") or event.get("userId")), orjson.dumps(event))
-        self.pipeline.run()
+        feed(self.pipeline, *events)
         return self
 
     def see_raw(self, raw: bytes) -> People:

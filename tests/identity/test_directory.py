@@ -105,6 +105,19 @@ def test_a_merge_told_again_after_the_survivor_was_merged_too_is_still_told(dire
     assert [(merge.loser, merge.survivor) for merge in again.merges] == [(anonymous_customer("d2"), anonymous_customer("d0"))]
 
 
+def test_the_holder_of_an_identifier_is_whoever_its_customer_became(directory: Directory) -> None:
+    tell(directory, request_of("d1", 5, "u1"), request_of("d2", 6, email="e"), request_of("d2", 7, "u1"))
+    asked = [Identifier("email", "e"), Identifier("device", "d2"), Identifier("user_id", "u1"), Identifier("user_id", "u2")]
+
+    found = directory.holders(asked)
+
+    assert {name: node.customer_id for name, node in found.items()} == dict.fromkeys(
+        ("email:e", "device:d2", "user_id:u1"), anonymous_customer("d1")
+    )
+    assert found["email:e"].devices == ["d1", "d2"]
+    assert directory.holders([]) == {}
+
+
 def test_a_shared_device_is_not_guessed(directory: Directory) -> None:
     _, linked = tell(directory, request_of("d1", 5, "u1"), request_of("d1", 6, "u2"))
     assert linked.customer_id != anonymous_customer("d1")
@@ -196,7 +209,12 @@ def test_processes_that_link_the_same_people_at_once_agree(redis_url: str, redis
 def test_without_redis_every_question_is_unavailable() -> None:
     with connect("redis://127.0.0.1:1/0", timeout_s=0.5) as client:
         directory = RedisDirectory(client, "t.", seal, TTL_S)
-        for ask in (lambda: directory.link([request_of("d", 1, "u")]), lambda: directory.roots(["c"]), directory.news):
+        for ask in (
+            lambda: directory.link([request_of("d", 1, "u")]),
+            lambda: directory.roots(["c"]),
+            lambda: directory.holders([Identifier("user_id", "u")]),
+            directory.news,
+        ):
             with pytest.raises(Unavailable, match="identity directory"):
                 ask()
 

@@ -5,8 +5,9 @@ from __future__ import annotations
 from collections.abc import Callable, Sequence
 from typing import Protocol
 
+from cartstream.events.records import Identifier
 from cartstream.identity.graph import link
-from cartstream.identity.nodes import Linked, LinkRequest, Node, View
+from cartstream.identity.nodes import Linked, LinkRequest, Node, View, identifier_name
 from cartstream.identity.rules import Rules, default_rules
 
 Seal = Callable[[str, str], bytes]
@@ -22,6 +23,9 @@ class Directory(Protocol):
 
     def roots(self, customer_ids: Sequence[str]) -> dict[str, str]:
         """Loser → survivor for those of the customers that were merged. Raises Unavailable."""
+
+    def holders(self, identifiers: Sequence[Identifier]) -> dict[str, Node]:
+        """Whose each of these is, by `identifier_name`, without those that are nobody's. To read only. Raises Unavailable."""
 
     def news(self) -> dict[str, str]:
         """Loser → survivor for the merges since the last call, whoever made them; the first call may begin at now. Raises Unavailable."""
@@ -52,6 +56,10 @@ class MemoryDirectory:
     def roots(self, customer_ids: Sequence[str]) -> dict[str, str]:
         found = {customer_id: self._view.root(customer_id) for customer_id in customer_ids}
         return {customer_id: node.customer_id for customer_id, node in found.items() if node and node.customer_id != customer_id}
+
+    def holders(self, identifiers: Sequence[Identifier]) -> dict[str, Node]:
+        found = {identifier_name(identifier): self._view.owner(identifier) for identifier in identifiers}
+        return {name: node for name, node in found.items() if node is not None}
 
     def news(self) -> dict[str, str]:
         merges = self._view.merges[self._told :]

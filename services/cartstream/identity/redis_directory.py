@@ -19,6 +19,7 @@ import redis
 
 from cartstream.errors import Unavailable
 from cartstream.events import read_model
+from cartstream.events.records import Identifier
 from cartstream.identity.directory import Seal
 from cartstream.identity.graph import link
 from cartstream.identity.nodes import Linked, LinkRequest, Node, View, device_named, identifier_name
@@ -65,6 +66,17 @@ class RedisDirectory:
             raise _unavailable(error) from error
         found = {customer_id: view.root(customer_id) for customer_id in customer_ids}
         return {customer_id: node.customer_id for customer_id, node in found.items() if node and node.customer_id != customer_id}
+
+    def holders(self, identifiers: Sequence[Identifier]) -> dict[str, Node]:
+        names = [identifier_name(identifier) for identifier in identifiers]
+        try:
+            found: Any = self._redis.mget([f"{self._root}id:{name}" for name in names]) if names else []
+            owned = {name: owner.decode() for name, owner in zip(names, found, strict=True) if owner}
+            view = View(self._nodes(set(owned.values()), {}, self._redis.mget), owned)
+        except redis.RedisError as error:
+            raise _unavailable(error) from error
+        nodes = {identifier_name(identifier): view.owner(identifier) for identifier in identifiers}
+        return {name: node for name, node in nodes.items() if node is not None}
 
     def news(self) -> dict[str, str]:
         if time.monotonic() - self._asked_at < self._news_s:
