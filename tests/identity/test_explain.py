@@ -67,11 +67,12 @@ def test_an_address_is_found_by_any_spelling_and_never_printed(tmp_path: Path, w
         assert "example.test" not in answer.output.lower()
 
 
-def test_a_user_id_that_is_an_address_is_found_by_it(tmp_path: Path) -> None:
-    path = written(tmp_path / "in.jsonl", page("d1", 1, ADDRESS))
-    answer = identity("explain", f"user_id:{ADDRESS}", "device:d1", "--input", path)
+@pytest.mark.parametrize("kind", ["user_id", "loyalty_id"])
+def test_an_id_that_is_an_address_is_found_by_it(kind: str, tmp_path: Path) -> None:
+    event = page("d1", 1, ADDRESS) if kind == "user_id" else identify("d1", 1, loyaltyId=ADDRESS)
+    answer = identity("explain", f"{kind}:{ADDRESS}", "device:d1", "--input", written(tmp_path / "in.jsonl", event))
     assert answer.exit_code == 0
-    assert f"user_id:{HASH('email', ADDRESS)} and device:d1 are" in answer.stdout
+    assert f"{kind}:{HASH('email', ADDRESS)} and device:d1 are" in answer.stdout
     assert ADDRESS not in answer.output
 
 

@@ -131,9 +131,9 @@ class Redactor:
             found.consent.update(
                 {channel: said for channel, said in consent.items() if channel in ("email", "sms", "push") and isinstance(said, bool)}
             )
-        found.timezone = _text(traits.get("timezone"), 64) or found.timezone
-        found.locale = _text(traits.get("locale"), 32) or found.locale
-        found.loyalty_id = _text(traits.get("loyaltyId", traits.get("loyalty_id")), 128) or found.loyalty_id
+        found.timezone = self._text(traits.get("timezone"), 64) or found.timezone
+        found.locale = self._text(traits.get("locale"), 32) or found.locale
+        found.loyalty_id = self._text(traits.get("loyaltyId", traits.get("loyalty_id")), 128) or found.loyalty_id
 
     def _read_context(self, context: dict[str, Any], found: Found) -> None:
         consent = context.get("consent")
@@ -142,8 +142,8 @@ class Redactor:
             if isinstance(said, bool):
                 found.consent.update(dict.fromkeys(self._categories.get(category, []), said))
         if found.addresses or found.consent:
-            found.timezone = found.timezone or _text(context.get("timezone"), 64)
-            found.locale = found.locale or _text(context.get("locale"), 32)
+            found.timezone = found.timezone or self._text(context.get("timezone"), 64)
+            found.locale = found.locale or self._text(context.get("locale"), 32)
 
     def _clean(self, value: Any, name: str, depth: int) -> Any:
         if not depth:
@@ -155,10 +155,12 @@ class Redactor:
             return {self._clean(key, "", depth): self._clean(entry, key, depth - 1) for key, entry in value.items()}
         if isinstance(value, list):
             return [self._clean(entry, "", depth - 1) for entry in value]
-        if isinstance(value, str) and _AT.search(value) is not None:
-            return _EMAIL.sub(lambda match: self._hash("email", _AT.sub("@", match[0]).lower()), value)
-        return value
+        return self._without_addresses(value) if isinstance(value, str) else value
 
+    def _without_addresses(self, text: str) -> str:
+        if _AT.search(text) is None:
+            return text
+        return _EMAIL.sub(lambda match: self._hash("email", _AT.sub("@", match[0]).lower()), text)
 
-def _text(value: Any, limit: int) -> str | None:
-    return value if isinstance(value, str) and 0 < len(value) <= limit else None
+    def _text(self, value: Any, limit: int) -> str | None:
+        return self._without_addresses(value) if isinstance(value, str) and 0 < len(value) <= limit else None
