@@ -97,6 +97,7 @@ class Partition(Generic[S]):
         self.stage = stage
         # Asked once: isinstance against a protocol looks up every member anew.
         self._source = stage if isinstance(stage, Source) else None
+        self.prepares = stage if isinstance(stage, Prepares) else None
         self._repairs = stage if isinstance(stage, Repairs) else None
         self.number = number
         self._store = store
@@ -125,7 +126,7 @@ class Partition(Generic[S]):
         """The batch that these records (in offset order) make. `announce` passes the watermark on; `may_be_light` allows for a batch
         that is not written when it changes nothing but the time. Raises StepFailed, Unavailable."""
         draft = self.read(records, announce=announce, set_aside=set_aside, may_be_light=may_be_light)
-        complete([draft], self._store, self.stage)
+        complete([draft], self._store)
         return self.step(draft)
 
     def read(
@@ -396,14 +397,14 @@ class Draft(Generic[S]):
         return None if raw is None else self.partition.stage.decode_state(raw)
 
 
-def complete(drafts: Sequence[Draft[Any]], store: StateStore, stage: Stage[Any]) -> None:
-    """What drafts of several partitions need before their steps, in one round trip. May be called again after Unavailable."""
+def complete(drafts: Sequence[Draft[Any]], store: StateStore) -> None:
+    """What drafts of one stage's partitions need before their steps, in one round trip. May be called again after Unavailable."""
     missing = {draft.partition.number: [entry.key for entry in draft.missing] for draft in drafts if draft.missing}
     found = store.load_all(missing) if missing else {}
     for draft in drafts:
         if draft.missing:
             draft.partition.fill(draft, found[draft.partition.number])
-    if isinstance(stage, Prepares):
+    if drafts and (stage := drafts[0].partition.prepares) is not None:
         stage.prepare(drafts)
 
 

@@ -113,7 +113,7 @@ class Turns:
             except (StepFailed, PartitionHalted):
                 continue
         if drafts:
-            complete(list(drafts.values()), self._store, self._stage)
+            complete(list(drafts.values()), self._store)
         return drafts
 
     def _batch_or_halt(self, turn: Turn, draft: Draft[Any] | None) -> Batch | None:
