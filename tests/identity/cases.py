@@ -9,9 +9,9 @@ from dataclasses import dataclass
 from pathlib import Path
 
 from tests.identity.people import Event, Person, device, email, everybody, identify, page, person, phone, user
+from tests.support.case_tables import CaseTables
 
 DOCUMENT = Path(__file__).parents[2] / "docs" / "identity.md"
-BEGIN, END = "<!-- cases -->\n", "<!-- /cases -->\n"
 JANE, JOE, HOME = "jane@example1.test", "joe@example.test", "+4915112345678"
 DAY_S = 86_400
 
@@ -342,21 +342,7 @@ TABLES: dict[str, list[Case]] = {
     "RudderStack, Tracardi": OTHERS,
 }
 
-
-def rendered() -> str:
-    lines: list[str] = []
-    for title, cases in TABLES.items():
-        lines += [f"### {title}", "", "| case | outcome | why |", "|---|---|---|"]
-        lines += [f"| {case.name} | {case.outcome} | {case.why} |" for case in cases]
-        lines.append("")
-    return "\n".join(lines)
-
-
-def main() -> None:
-    text = DOCUMENT.read_text()
-    before, after = text.split(BEGIN)[0], text.split(END)[1]
-    DOCUMENT.write_text(f"{before}{BEGIN}{rendered()}{END}{after}")
-
+DOCUMENTED = CaseTables(DOCUMENT, TABLES)
 
 if __name__ == "__main__":
-    main()
+    DOCUMENTED.write()

@@ -11,9 +11,9 @@ from pathlib import Path
 from typing import Any
 
 from tests.sessions.shop import MINUTE, T0, Merge, Shop, add, click, remove, track
+from tests.support.case_tables import CaseTables
 
 DOCUMENT = Path(__file__).parents[2] / "docs" / "sessions.md"
-BEGIN, END = "<!-- cases -->\n", "<!-- /cases -->\n"
 GAP, HOUR, DAY = 30 * MINUTE, 60 * MINUTE, 24 * 60 * MINUTE
 LOGIN = Merge("guest", "c1", T0 + 50, "m1", "user_id")
 
@@ -709,21 +709,7 @@ TABLES: dict[str, list[Case]] = {
     "Two tabs": TABS,
 }
 
-
-def rendered() -> str:
-    lines: list[str] = []
-    for title, cases in TABLES.items():
-        lines += [f"### {title}", "", "| case | outcome | why |", "|---|---|---|"]
-        lines += [f"| {case.name} | {case.outcome} | {case.why} |" for case in cases]
-        lines.append("")
-    return "\n".join(lines)
-
-
-def main() -> None:
-    text = DOCUMENT.read_text()
-    before, after = text.split(BEGIN)[0], text.split(END)[1]
-    DOCUMENT.write_text(f"{before}{BEGIN}{rendered()}{END}{after}")
-
+DOCUMENTED = CaseTables(DOCUMENT, TABLES)
 
 if __name__ == "__main__":
-    main()
+    DOCUMENTED.write()

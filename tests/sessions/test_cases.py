@@ -6,7 +6,7 @@ from collections import Counter
 
 import pytest
 
-from tests.sessions.cases import BEGIN, DOCUMENT, END, TABLES, Case, rendered
+from tests.sessions.cases import DOCUMENTED, TABLES, Case
 from tests.sessions.shop import T0, Shop
 
 CASES = [pytest.param(case, id=f"{title}: {case.name}") for title, cases in TABLES.items() for case in cases]
@@ -50,4 +50,4 @@ def test_each_case_looks_at_something(case: Case) -> None:
 
 def test_the_document_has_every_case() -> None:
     """`python -m tests.sessions.cases` writes them."""
-    assert DOCUMENT.read_text().partition(BEGIN)[2].partition(END)[0] == rendered()
+    assert DOCUMENTED.documented() == DOCUMENTED.rendered()
