@@ -6,7 +6,7 @@ import msgspec
 import pytest
 from hypothesis import given, settings
 
-from cartstream.events.records import ChannelFailed, Customer, Handover, Merge
+from cartstream.events.records import ChannelFailed, Customer, Handover, Merge, ProductChange
 from cartstream.events.times import DAY, HOUR, MINUTE
 from cartstream.journeys import load_journeys
 from cartstream.journeys.handover import join
@@ -25,6 +25,7 @@ from tests.journeys.story import (
     ordered,
     partition,
     rules,
+    signal,
 )
 from tests.journeys.test_order_independence import at_of, signals_of, stories
 
@@ -51,6 +52,16 @@ def test_the_journey_goes_on_with_whoever_survives_and_repeats_no_step(loser: st
 
     assert messages(running) == [("cart_abandonment", "reminder", "email", 1), ("cart_abandonment", "offer", "push", 24)]
     assert [command.customer_id for command in commands(running)] == ["ann", survivor]
+
+
+@EITHER
+def test_what_a_waiting_message_is_about_goes_to_whoever_survives(loser: str, survivor: str) -> None:
+    change, at_night = ProductChange("shoe", 8.0, 10.0, "EUR", "Boots"), NOON + 11 * HOUR
+    back = signal("back_in_stock", at_night, episode=f"shoe:{at_night}", viewed=["shoe"], product=change)
+    running = merged(loser, survivor, at_night + HOUR, (back,))
+
+    (command,) = commands(running)
+    assert (command.customer_id, command.journey, command.product) == (survivor, "back_in_stock", change)
 
 
 @EITHER

@@ -49,6 +49,8 @@ def test_the_journeys_of_the_package_are_sound() -> None:
         "cart_abandonment",
         "browse_abandonment",
         "exit_intent",
+        "price_drop",
+        "back_in_stock",
     ]
     assert [step.after for step in journeys.journeys[1].steps] == [HOUR, DAY]
     assert journeys.channels.email.quiet is None

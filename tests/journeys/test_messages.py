@@ -5,7 +5,7 @@ from typing import Any
 import msgspec
 import pytest
 
-from cartstream.events.records import ChannelFailed, Command, make_id
+from cartstream.events.records import ChannelFailed, Command, ProductChange, make_id
 from cartstream.events.times import DAY, HOUR, MINUTE
 from tests.journeys.story import (
     NOON,
@@ -64,6 +64,29 @@ def test_browsing_is_reminded_after_four_hours_with_what_was_looked_at() -> None
     (command,) = commands(run(customer(), browsed()))
 
     assert (command.at, command.viewed, command.cart) == (NOON + 4 * HOUR, ["hat"], None)
+
+
+@pytest.mark.parametrize(
+    ("kind", "journey", "channel"), [("price_dropped", "price_drop", "email"), ("back_in_stock", "back_in_stock", "push")]
+)
+def test_what_became_of_a_product_is_told_at_once_and_once_with_all_that_is_known_of_it(kind: str, journey: str, channel: str) -> None:
+    change = ProductChange("shoe", 8.0, 10.0, "EUR", "Boots")
+    running = run(customer(), signal(kind, NOON, episode=f"shoe:{NOON}", viewed=["shoe"], product=change))
+
+    (command,) = commands(running)
+    assert messages(running) == [(journey, "alert", channel, 0)]
+    assert (command.template, command.product, command.cart) == (journey, change, None)
+
+
+def test_what_became_of_a_product_is_not_told_to_who_has_bought_since() -> None:
+    change = ProductChange("shoe", 8.0, 10.0, "EUR")
+    at_night = NOON + 11 * HOUR
+    only_push = customer(channels=["push"])
+    dropped = signal("price_dropped", at_night, episode=f"shoe:{at_night}", cart=cart(), product=change)
+    running = run(only_push, dropped, ordered(at_night + HOUR, "shoe"))
+
+    assert messages(running) == []
+    assert rules(running, "deferred", "stopped") == [("price_drop", "quiet_hours"), ("price_drop", "purchase")]
 
 
 def test_an_exit_is_answered_on_arrival_without_any_watermark() -> None:

@@ -12,8 +12,10 @@ import pytest
 from hypothesis import given, settings
 from hypothesis import strategies as st
 
+import cartstream.senders
 from cartstream.errors import ConfigError, Refused
-from cartstream.events.records import Cart, Item
+from cartstream.events.records import Cart, Item, ProductChange
+from cartstream.journeys import load_journeys
 from cartstream.runtime.settings import load
 from cartstream.senders.channel import Letter
 from cartstream.senders.email.mime import MailWriter
@@ -22,7 +24,19 @@ from cartstream.senders.sms.segments import segments
 from cartstream.senders.templates import Templates, money, one_line, split_title
 from tests.senders.stage import HASH_KEY, command
 
-NAMES = ["exit_intent", "cart_reminder", "cart_offer", "checkout_reminder", "checkout_offer", "browse_reminder"]
+TEMPLATES = Path(cartstream.senders.__file__).parent / "templates"
+NAMES = [
+    "exit_intent",
+    "cart_reminder",
+    "cart_offer",
+    "checkout_reminder",
+    "checkout_offer",
+    "browse_reminder",
+    "price_drop",
+    "back_in_stock",
+]
+
+TEAPOT = ProductChange("p1", 8.0, 10.0, "EUR", "Teapot")
 
 
 def _letter(channel: str = "email", address: str = "ada@example.test", locale: str | None = None, **changes: Any) -> Letter:
@@ -44,7 +58,7 @@ def _parsed(writer: MailWriter, letter: Letter) -> EmailMessage:
 @pytest.mark.parametrize("name", NAMES)
 @pytest.mark.parametrize("bare", [True, False])
 def test_every_template_fills_with_and_without_a_cart(name: str, bare: bool) -> None:
-    changes = {"template": name} | ({"cart": None} if bare else {"offer": "SAVE10", "viewed": ["p1", "p/2"]})
+    changes = {"template": name} | ({"cart": None} if bare else {"offer": "SAVE10", "viewed": ["p1", "p/2"], "product": TEAPOT})
     settings = load(SenderSettings)
 
     mail = _parsed(_writer(), _letter(**changes))
@@ -58,16 +72,68 @@ def test_every_template_fills_with_and_without_a_cart(name: str, bare: bool) -> 
     assert body.strip()
 
 
+def test_the_package_has_all_its_templates_on_all_channels() -> None:
+    for channel, kinds in (("email", ("txt", "html")), ("sms", ("txt",)), ("push", ("txt",))):
+        for kind in kinds:
+            found = {path.stem for path in (TEMPLATES / channel).glob(f"*.{kind}")} - {"_layout"}
+            assert found == set(NAMES), (channel, kind)
+
+
+def test_the_default_journeys_name_only_templates_of_the_package() -> None:
+    named = {step.template for journey in load_journeys().journeys for step in journey.steps}
+
+    assert named <= set(NAMES)
+
+
+@pytest.mark.parametrize("currency", ["EUR", "SEK", None])
+def test_a_price_drop_says_the_product_and_both_prices_and_not_the_cart(currency: str | None) -> None:
+    product = ProductChange("p/1", 8.0, 10.0, currency, "Teapot & lid")
+    letter: dict[str, Any] = {"template": "price_drop", "product": product, "cart": _cart("Old name")}
+    prices = (money(8.0, currency), money(10.0, currency))
+
+    mail = _parsed(_writer(), _letter(**letter))
+    parts = [part.get_content() for part in mail.iter_parts() if isinstance(part, EmailMessage)]
+    sms = Templates("sms", load(SenderSettings)).fill(_letter("sms", **letter), "txt")
+    title, body = split_title(Templates("push", load(SenderSettings)).fill(_letter("push", **letter), "txt"))
+
+    assert (mail["Subject"], title) == ("Teapot & lid costs less now", "Teapot & lid")
+    for text in (*parts, sms, body):
+        assert all(price in text for price in prices), text
+        assert "Old name" not in text
+    assert all("p%2F1" in text for text in (*parts, sms))
+    assert "Teapot &amp; lid" in parts[1]
+
+
+def test_a_product_without_a_name_is_called_by_its_id_and_a_price_nobody_knows_is_not_told() -> None:
+    letter: dict[str, Any] = {"template": "back_in_stock", "product": ProductChange("p1"), "cart": None}
+
+    mail = _parsed(_writer(), _letter(**letter))
+    body = mail.get_body(("plain",))
+
+    assert body is not None
+    assert mail["Subject"] == "p1 is back"
+    assert "None" not in body.get_content()
+
+
+def test_a_long_name_leaves_an_sms_in_one_segment() -> None:
+    product = ProductChange("p1", 1_299.0, 1_499.0, "EUR", "A very long name of a product that somebody wrote for search engines" * 3)
+
+    sms = Templates("sms", load(SenderSettings)).fill(_letter("sms", template="price_drop", product=product), "txt")
+
+    assert segments(sms.strip()) == 1
+
+
 @settings(deadline=None)  # the first example compiles the templates
 @given(st.text(max_size=60))
 def test_a_products_name_cannot_break_out_of_the_html(name: str) -> None:
     hostile = name + "<script>alert(1)</script>\"'><img src=x>"
 
-    html = _parsed(_writer(), _letter(cart=_cart(hostile))).get_body(("html",))
-
-    assert html is not None
-    assert "<script" not in html.get_content()
-    assert "<img" not in html.get_content()
+    product = ProductChange("p1", 8.0, 10.0, "EUR", hostile)
+    for letter in (_letter(cart=_cart(hostile)), _letter(template="price_drop", product=product)):
+        html = _parsed(_writer(), letter).get_body(("html",))
+        assert html is not None
+        assert "<script" not in html.get_content()
+        assert "<img" not in html.get_content()
 
 
 @settings(deadline=None)  # the first example compiles the templates

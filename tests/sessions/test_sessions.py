@@ -1,8 +1,9 @@
 from __future__ import annotations
 
+import orjson
 import pytest
 
-from cartstream.events.records import Customer, make_id
+from cartstream.events.records import Customer, ExitHint, make_id
 from tests.sessions.shop import MINUTE, T0, Shop, click, track
 
 GAP = 30 * MINUTE
@@ -129,6 +130,15 @@ def test_an_exit_hint_comes_with_its_session_and_cart() -> None:
     assert (signal.exit.trigger, signal.exit.dwell_ms, signal.exit.scroll_pct) == ("pointer_top_exit", 9_000, 40.5)
     assert signal.cart is not None
     assert signal.session is not None
+
+
+def test_an_exit_hint_says_on_what_kind_of_device_it_was_noticed_and_nothing_of_it_is_kept() -> None:
+    hint = orjson.loads(track("Exit Intent", 5, trigger="idle"))
+    with_device, without = (orjson.dumps(hint | {"context": context}) for context in ({"userAgent": "X Mobile"}, {}))
+    told, silent = Shop().see(with_device), Shop().see(without)
+
+    assert [shop.of_kind("exit_signal")[0].exit for shop in (told, silent)] == [ExitHint("idle", device="mobile"), ExitHint("idle")]
+    assert told.states == silent.states
 
 
 def test_a_late_exit_hint_is_no_signal() -> None:

@@ -25,6 +25,7 @@ class Change(msgspec.Struct, array_like=True, frozen=True):
     previous_price: float | None = None
     currency: str | None = None
     available: bool | None = None
+    name: str | None = None
 
 
 class Watcher(msgspec.Struct, array_like=True, frozen=True):
@@ -87,4 +88,4 @@ def body_of(note: Note) -> Body:
 
 
 def change_of(product: Product) -> Change:
-    return Change(product.at, product.price, product.previous_price, product.currency, product.available)
+    return Change(product.at, product.price, product.previous_price, product.currency, product.available, product.name)

@@ -79,12 +79,13 @@ def apply(state: DetectionState, told: Told, settings: DetectionSettings, found:
     if not comparable:
         known = change.price
     want.price, want.currency, want.gone = known, change.currency or want.currency, change.available is False
+    product = ProductChange(want.product_id, change.price, known, want.currency, change.name)
     if returned:
-        _say(state, BACK_IN_STOCK, want, ProductChange(want.product_id, change.price, known, want.currency), change.at, settings, found)
+        _say(state, BACK_IN_STOCK, want, product, change.at, settings, found)
     if dropped and want.gone:
         found.outcomes.append((PRICE_DROPPED, "out_of_stock"))
     elif dropped:
-        _say(state, PRICE_DROPPED, want, ProductChange(want.product_id, change.price, known, want.currency), change.at, settings, found)
+        _say(state, PRICE_DROPPED, want, product, change.at, settings, found)
 
 
 def nothing_left(state: DetectionState, cart: Cart) -> bool:

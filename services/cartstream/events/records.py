@@ -80,11 +80,13 @@ class Habits(msgspec.Struct, frozen=True):
 
 
 class ExitHint(msgspec.Struct, frozen=True):
-    """What the browser noticed: trigger is pointer_top_exit, tab_hidden, back_press, scroll_up_fast or idle."""
+    """What the browser noticed: trigger is pointer_top_exit, tab_hidden, back_press, scroll_up_fast or idle. `device` is the kind of
+    device, one of `devices.KINDS`, as far as the hint's own event says."""
 
     trigger: str
     dwell_ms: int | None = None
     scroll_pct: float | None = None
+    device: str | None = None
 
 
 class Order(msgspec.Struct, frozen=True):
@@ -129,6 +131,7 @@ class ProductChange(msgspec.Struct, frozen=True):
     price: float | None = None
     previous_price: float | None = None
     currency: str | None = None
+    name: str | None = None
 
 
 class Signal(msgspec.Struct, frozen=True):
@@ -203,6 +206,8 @@ class Command(msgspec.Struct, frozen=True):
     locale: str | None = None
     cause_at: EventTime = 0
     """Event time of the click behind it: the start of the end-to-end latency."""
+    product: ProductChange | None = None
+    """What the message is about, where a product's price or stock is behind it."""
 
 
 class Delivery(msgspec.Struct, frozen=True):

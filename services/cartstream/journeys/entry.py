@@ -61,7 +61,17 @@ def enter(state: JourneyState, signal: Signal, journey: Journey, rules: Journeys
     stop(state, signal.at, "outranked", found, lambda entry: entry.journey in journey.outranks, by)
     stop(state, signal.at, "newer_episode", found, lambda entry: entry.journey == journey.name, by)
     found.outcomes.append(("reach", reach(state)))
-    entry = Entry(journey.name, episode, signal.id, signal.at, signal.last_activity, signal.at, signal.cart, list(signal.viewed))
+    entry = Entry(
+        journey.name,
+        episode,
+        signal.id,
+        signal.at,
+        signal.last_activity,
+        signal.at,
+        signal.cart,
+        list(signal.viewed),
+        product=signal.product,
+    )
     state.entries.append(entry)
     state.entered = [*state.entered, Entered(signal.at, journey.name, episode)][-HISTORY_LIMIT:]
     found.decide(decision(state, signal.at, journey.name, "entered", journey.trigger, episode=episode, signal_id=signal.id))

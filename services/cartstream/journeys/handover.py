@@ -102,6 +102,7 @@ def _both(mine: Entry, other: Entry) -> Entry:
         done,
         held_at,
         deferred,
+        later.product,
     )
 
 

@@ -192,4 +192,5 @@ def _command(state: JourneyState, entry: Entry, journey: Journey, step: StepRule
         offer=step.offer,
         locale=state.profile.locale if state.profile is not None else None,
         cause_at=at,
+        product=entry.product,
     )

@@ -7,7 +7,7 @@ from typing import TypeAlias
 import msgspec
 
 from cartstream.events import topics
-from cartstream.events.records import Cart, ChannelFailed, Customer, Decision, Signal, make_id
+from cartstream.events.records import Cart, ChannelFailed, Customer, Decision, ProductChange, Signal, make_id
 from cartstream.events.times import EventTime
 from cartstream.runtime.stage import Output
 
@@ -70,6 +70,7 @@ class Entry(msgspec.Struct, array_like=True):
     done: list[str] = []
     held_at: EventTime = 0
     deferred_until: EventTime = 0
+    product: ProductChange | None = None
 
 
 class Waiting(msgspec.Struct, array_like=True):

@@ -5,6 +5,7 @@ from __future__ import annotations
 from typing import Any
 
 import msgspec
+from msgspec.structs import replace
 
 from cartstream.errors import Refused
 from cartstream.events import avro, topics
@@ -16,6 +17,7 @@ from cartstream.products.step import ProductState, step
 from cartstream.runtime.stage import Record, Step
 
 _JSON = b"{"
+MAX_NAME = 200
 
 
 class _Line(msgspec.Struct):
@@ -93,4 +95,4 @@ def _sound(product: Product) -> Product:
     price = product.price
     if price is not None and not 0 <= price < float("inf"):
         raise Refused("wrong_schema", "the price is no amount")
-    return product
+    return product if product.name is None else replace(product, name=product.name[:MAX_NAME])

@@ -21,6 +21,7 @@ class ProductState(msgspec.Struct, array_like=True):
     price: float | None = None
     currency: str | None = None
     available: bool | None = None
+    name: str | None = None
 
 
 def step(state: ProductState | None, said: Product, everywhere: Sequence[str]) -> Step[ProductState]:
@@ -34,6 +35,7 @@ def step(state: ProductState | None, said: Product, everywhere: Sequence[str]) -
         before.price if said.price is None else said.price,
         said.currency or before.currency,
         before.available if said.available is None else said.available,
+        said.name or before.name,
     )
     what = _what_changed(state, now)
     outputs = [Output(topics.ACTIVITY, key, _told(said, before, now)) for key in everywhere] if what != "unchanged" else []
@@ -55,6 +57,7 @@ def _told(said: Product, before: ProductState, now: ProductState) -> Product:
         price=now.price,
         currency=now.currency,
         available=now.available,
+        name=now.name,
         previous_price=before.price if before.currency == now.currency else None,
         previous_available=before.available,
     )

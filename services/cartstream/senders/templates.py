@@ -51,7 +51,7 @@ class Templates:
             auto_reload=False,
         )
         self._environment.filters["money"] = money
-        self._environment.filters["product_url"] = self._product_url
+        self._environment.filters["product_url"] = self.product_url
         self._before_id, _, self._behind_id = (settings.shop_url + settings.product_path).partition("{id}")
         self._constant = {
             "shop_name": settings.shop_name,
@@ -71,7 +71,7 @@ class Templates:
             raise Refused("bad_template", f"template {command.template!r} of {command.channel}: {type(error).__name__}: {error}") from error
 
     def _context(self, letter: Letter) -> dict[str, Any]:
-        cart = letter.command.cart
+        cart, product = letter.command.cart, letter.command.product
         return self._constant | {
             "items": cart.items[:_ITEMS] if cart else [],
             "more_items": max(0, len(cart.items) - _ITEMS) if cart else 0,
@@ -79,9 +79,12 @@ class Templates:
             "currency": cart.currency if cart else None,
             "viewed": letter.command.viewed[-3:][::-1],
             "offer": letter.command.offer,
+            "product": product,
+            "product_name": (product.name or product.product_id) if product else None,
         }
 
-    def _product_url(self, product_id: str) -> str:
+    def product_url(self, product_id: str) -> str:
+        """The product's page in the shop."""
         if not _PLAIN_ID.match(product_id):
             product_id = re.sub(r"[^A-Za-z0-9._~-]", lambda m: "".join(f"%{byte:02X}" for byte in m[0].encode()), product_id)
         return self._before_id + product_id + self._behind_id

@@ -12,6 +12,7 @@ import msgspec
 
 from cartstream.events import topics
 from cartstream.events.clicks import Action, Click, Properties
+from cartstream.events.devices import device_kind
 from cartstream.events.read_model import Guard
 from cartstream.events.records import Activity, Customer, ExitHint, Habits, Handover, Merge, Session, make_id
 from cartstream.events.times import EventTime
@@ -224,7 +225,7 @@ def _told(state: CustomerState, told: changes.Told) -> Output:
 def _exit(state: CustomerState, event: ClickEvent, visit: Visit) -> Output:
     """Told with what is known by now: the answer cannot wait."""
     hints = event.click.properties or _NO_PROPERTIES
-    hint = ExitHint((hints.trigger or "unknown")[:TRIGGER_LIMIT], hints.dwell_ms, hints.scroll_pct)
+    hint = ExitHint((hints.trigger or "unknown")[:TRIGGER_LIMIT], hints.dwell_ms, hints.scroll_pct, device_kind(event.raw))
     latest, known = max(event.at, state.last_activity), changes.cart_at(*state.open(), event.at)
     id = f"{event.message_id}:exit_signal"
     looks = visit.looks()

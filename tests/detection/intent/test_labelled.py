@@ -24,6 +24,12 @@ def test_columns_are_numbers_where_all_are_and_names_elsewhere(tmp_path: Path) -
     assert found.groups is None
 
 
+def test_a_blank_is_what_nobody_said_also_where_the_others_are_names(tmp_path: Path) -> None:
+    found = read(file(tmp_path, "device,code,bought\nmobile,1,true\n,,no\n"), categories=["code"])
+
+    assert found.columns == {"device": ["mobile", None], "code": ["1", None]}
+
+
 def test_columns_that_leak_the_label_are_never_used(tmp_path: Path) -> None:
     text = "PageValues;ExitRates;BounceRates;ProductRelated;Month;Revenue\n1;2;3;4;May;TRUE\n5;6;7;8;Nov;FALSE\n"
 

@@ -98,14 +98,14 @@ def test_features_are_what_is_known_at_the_exit() -> None:
     session = Session("s", "phone", at - 3 * MINUTE, at, 12, 0, 5, ["hat", "shoe"], product_views=4)
     cart = Cart(7, [Item("hat", 2, 10.0), Item("shoe", 1, 5.0)], 25.0, "EUR")
     habits = Habits([Look("hat", at, 2), Look("shoe", at, 1)], 3)
-    hint = ExitHint("idle", 12_000, 40.0)
+    hint = ExitHint("idle", 12_000, 40.0, "tablet")
     activity = Activity("x", "exit_signal", "ann", at, at, "phone", session, cart, hint, habits=habits)
     known = DetectionState("ann", began_at=at - MINUTE, checkout_at=at - MINUTE, order_mark=at - 30 * MINUTE)
 
     features = live_features(known, activity, hint, session)
 
     assert tuple(features) == LIVE
-    assert list(features.values()) == ["idle", 12.0, 40.0, 3.0, 5.0, 4.0, 2.0, 1.0, 3.0, 25.0, 1.0, 3.0, 1.0, 23.0, 6.0]
+    assert list(features.values()) == ["idle", 12.0, 40.0, 3.0, 5.0, 4.0, 2.0, 1.0, 3.0, 25.0, 1.0, 3.0, 1.0, 23.0, 6.0, "tablet"]
 
 
 def test_what_is_not_known_is_none_not_zero() -> None:
@@ -113,5 +113,6 @@ def test_what_is_not_known_is_none_not_zero() -> None:
     hint = ExitHint("idle")
     features = live_features(DetectionState("ann"), Activity("x", "exit_signal", "ann", 0, 0, "phone", session, None, hint), hint, session)
 
-    assert [name for name, value in features.items() if value is None] == ["dwell_seconds", "scroll_pct", "looked_again", "visits_before"]
+    unknown = ["dwell_seconds", "scroll_pct", "looked_again", "visits_before", "device"]
+    assert [name for name, value in features.items() if value is None] == unknown
     assert features["product_views"] == 1.0

@@ -85,10 +85,11 @@ def _bought(path: Path, number: int, text: str) -> bool:
 
 
 def _typed(column: Sequence[str], category: bool) -> list[Value]:
-    """Numbers if all are, else what they are called."""
+    """Numbers if all are, else what they are called. None: a blank, as what a live session does not say."""
+    told = [text if text.strip() else None for text in column]
     if category:
-        return list(column)
+        return list(told)
     try:
-        return [float(text) if text.strip() else None for text in column]
+        return [None if text is None else float(text) for text in told]
     except ValueError:
-        return list(column)
+        return list(told)

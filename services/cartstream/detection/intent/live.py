@@ -23,6 +23,7 @@ LIVE = (
     "bought_before",
     "hour",
     "weekday",
+    "device",
 )
 _THURSDAY = 3
 
@@ -37,7 +38,7 @@ def live_features(known: DetectionState, activity: Activity, hint: ExitHint, ses
 
     Times are UTC; `cart_value` is in the cart's own currency. `other_events` are steps of cart and checkout, and exit hints before this
     one. `visits_before` and `looked_again` (products seen more than once within a week) are None where the activity has no habits.
-    `bought_before` is an order that detection still remembers.
+    `bought_before` is an order that detection still remembers. `device` is what the hint was given on, as its own event says.
     """
     cart, habits = activity.cart, activity.habits
     products = max(session.product_views, len(session.viewed))
@@ -57,6 +58,7 @@ def live_features(known: DetectionState, activity: Activity, hint: ExitHint, ses
         "bought_before": float(known.order_mark > 0),
         "hour": float(activity.at % DAY // HOUR),
         "weekday": float((activity.at // DAY + _THURSDAY) % 7),
+        "device": hint.device,
     }
 
 

@@ -89,7 +89,7 @@ def _protocol(payload: Fields, incoming: Incoming, repairs: list[str]) -> Iterat
         raise Refused("wrong_schema", "a payload without events")
     device = text(payload.get("client_id")) or text(payload.get("app_instance_id"))
     granted = {name: said == "GRANTED" for name, said in _object(payload.get("consent")).items() if said in ("GRANTED", "DENIED")}
-    context = {"consent": {"categoryPreferences": granted}} if granted else {}
+    context = ({"consent": {"categoryPreferences": granted}} if granted else {}) | _machine(payload)
     for number, event in enumerate(payload["events"]):
         found = list(repairs)
         try:
@@ -106,7 +106,7 @@ def _protocol(payload: Fields, incoming: Incoming, repairs: list[str]) -> Iterat
 
 def _export(row: Fields, incoming: Incoming, repairs: list[str]) -> list[Native]:
     params = {entry["key"]: _typed(entry.get("value")) for entry in _objects(row.get("event_params")) if isinstance(entry.get("key"), str)}
-    commerce, machine = _object(row.get("ecommerce")), _object(row.get("device"))
+    commerce = _object(row.get("ecommerce"))
     params = {"transaction_id": commerce.get("transaction_id"), "value": commerce.get("purchase_revenue")} | present(params)
     if isinstance(row.get("items"), list):
         params["items"] = row["items"]
@@ -114,8 +114,13 @@ def _export(row: Fields, incoming: Incoming, repairs: list[str]) -> list[Native]
     at = _time(row.get("event_timestamp"), incoming, repairs)
     place = [row.get(name) for name in ("event_bundle_sequence_id", "batch_page_id", "batch_ordering_id", "batch_event_index")]
     id = derived_id("ga4", device, row.get("event_timestamp"), row["event_name"], *place, row.get("event_params"), row.get("items"))
-    context = {"device": {"type": machine["category"]}} if isinstance(machine.get("category"), str) else {}
-    return _events(Hit(at, id, device, text(row.get("user_id")), context, repairs), row["event_name"], params)
+    return _events(Hit(at, id, device, text(row.get("user_id")), _machine(row), repairs), row["event_name"], params)
+
+
+def _machine(said: Fields) -> Fields:
+    """The device's category, as context."""
+    category = _object(said.get("device")).get("category")
+    return {"device": {"type": category}} if isinstance(category, str) else {}
 
 
 def _layer(push: Fields, incoming: Incoming, repairs: list[str]) -> list[Native]:

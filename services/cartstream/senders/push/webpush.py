@@ -123,7 +123,7 @@ class PushChannel:
         return answer
 
     def _payload(self, letter: Letter, topic: str) -> bytes:
-        command, settings = letter.command, self._settings
+        command = letter.command
         title, body = split_title(self._templates.fill(letter, "txt"))
         payload: dict[str, Any] = {
             "id": command.command_id,
@@ -131,13 +131,20 @@ class PushChannel:
             "step": command.step,
             "title": title,
             "body": one_line(body),
-            "url": settings.shop_url + (settings.cart_path if command.cart else ""),
+            "url": self._page(command),
             "tag": topic,
         }
         return orjson.dumps(payload)
 
+    def _page(self, command: Command) -> str:
+        """What a tap opens: what the message is about."""
+        if command.product is not None:
+            return self._templates.product_url(command.product.product_id)
+        return self._settings.shop_url + (self._settings.cart_path if command.cart else "")
+
 
 def topic_of(customer_id: str, command: Command) -> str:
-    """32 base64url characters: a newer message of a journey about the same cart replaces an undelivered older one."""
-    subject = f"{customer_id}\x1f{command.journey}\x1f{command.cart.version if command.cart else ''}"
+    """32 base64url characters: a newer message of a journey about the same cart, or product, replaces an undelivered older one."""
+    about = command.product.product_id if command.product else command.cart.version if command.cart else ""
+    subject = f"{customer_id}\x1f{command.journey}\x1f{about}"
     return base64.urlsafe_b64encode(hashlib.blake2b(subject.encode(), digest_size=24).digest()).decode()
