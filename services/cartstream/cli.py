@@ -18,9 +18,7 @@ from cartstream.replay.command import replay
 from cartstream.replay.events_command import events
 from cartstream.runtime.state_command import state
 from cartstream.up.command import up
-
-SERVICES = ("identity", "sessions", "detection", "journeys", "email", "sms", "push", "insights")
-OPTIONAL = ("products",)
+from cartstream.up.services import OPTIONAL, SERVICES
 
 
 @click.group()
@@ -92,7 +90,7 @@ def settings() -> None:
 
     kinds: dict[str, type[Settings]] = {
         "every service": Settings,
-        "identity, sessions, detection, journeys": StageSettings,
+        "identity, sessions, detection, journeys, products": StageSettings,
         "identity": IdentitySettings,
         "sessions": SessionsSettings,
         "detection": DetectionSettings,

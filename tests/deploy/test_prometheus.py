@@ -7,6 +7,7 @@ import subprocess
 import pytest
 import yaml
 
+from cartstream.up.services import OPTIONAL, SERVICES
 from tests.deploy.queries import ALERTS, DEPLOY, ROOT
 
 HEADINGS = ("Meaning", "Impact", "Diagnosis", "Mitigation")
@@ -23,6 +24,20 @@ def promtool(*arguments: str) -> None:
 
 def test_prometheus_takes_the_configuration() -> None:
     promtool("check", "config", "prometheus.yml")
+
+
+def test_prometheus_looks_up_every_service() -> None:
+    (job, _) = yaml.safe_load((DEPLOY / "prometheus" / "prometheus.yml").read_text())["scrape_configs"]
+    (lookup,) = job["dns_sd_configs"]
+
+    assert sorted(lookup["names"]) == sorted((*SERVICES, *OPTIONAL))
+
+
+def test_every_service_that_always_runs_is_missed_when_it_is_not_there() -> None:
+    (down,) = [rule["expr"] for rule in RULES if rule["alert"] == "CartstreamTargetDown"]
+
+    assert set(re.findall(r'absent\(up\{job="cartstream", component="(\w+)"\}\)', down)) == set(SERVICES)
+    assert set(re.findall(r'last_over_time\(up\{job="cartstream", component="(\w+)"\}', down)) == set(OPTIONAL)
 
 
 def test_prometheus_takes_the_rules() -> None:

@@ -12,8 +12,9 @@ from pathlib import Path
 import pytest
 
 from cartstream.errors import ConfigError
-from cartstream.up.launch import instances
+from cartstream.up.launch import chosen, instances
 from cartstream.up.processes import answers
+from cartstream.up.services import SERVICES
 
 WAIT_SECONDS = 60.0
 COMMAND = [sys.executable, "-m", "cartstream.cli", "up", "--embedded"]
@@ -103,6 +104,15 @@ def test_unknown_services_and_odd_instance_counts_are_refused() -> None:
     for odd in ("email=2", "identity=0", "identity", "identity=x"):
         with pytest.raises(ConfigError, match="say NAME=N"):
             instances(["identity"], [odd])
+
+
+def test_products_run_only_where_they_are_watched_or_named(monkeypatch: pytest.MonkeyPatch) -> None:
+    monkeypatch.delenv("CARTSTREAM_WATCH_PRODUCTS", raising=False)
+    off, named = chosen(None), chosen("detection,products")
+    monkeypatch.setenv("CARTSTREAM_WATCH_PRODUCTS", "true")
+
+    assert (off, named) == ([*SERVICES], ["products", "detection"])
+    assert sorted(chosen(None)) == sorted([*SERVICES, "products"])
 
 
 def test_instances_are_numbered() -> None:

@@ -6,7 +6,7 @@ import click
 
 
 @click.command()
-@click.option("--only", metavar="NAMES", help="some services, comma separated; without it all")
+@click.option("--only", metavar="NAMES", help="some services, comma separated; without it all, products if they are watched")
 @click.option("--instances", "counts", multiple=True, metavar="NAME=N", help="several processes of a service, e.g. identity=2")
 @click.option("--embedded", "on_embedded", is_flag=True, help="with a broker and Redis of its own, gone afterwards; never for production")
 @click.option("--fakes", "with_fakes", is_flag=True, help="send to fake providers, which are started too")

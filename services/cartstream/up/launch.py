@@ -10,14 +10,16 @@ from contextlib import ExitStack, contextmanager
 
 import click
 
+from cartstream.detection.settings import DetectionSettings
 from cartstream.embedded.child import HOST, free_port
 from cartstream.errors import ConfigError, Unavailable
 from cartstream.runtime.kafka import ensure_topics
 from cartstream.runtime.settings import Settings, load
 from cartstream.up.processes import Processes, answers
+from cartstream.up.services import OPTIONAL
+from cartstream.up.services import SERVICES as SERVICES
 from cartstream.up.surroundings import embedded, fake_providers, throwaway_secrets
 
-SERVICES = ("identity", "sessions", "detection", "journeys", "email", "sms", "push", "insights")
 _LOOK_S = 0.2
 _FAKES_SECONDS = 20.0
 
@@ -79,14 +81,14 @@ def instances(services: Iterable[str], counts: Iterable[str]) -> list[str]:
 
 
 def chosen(only: str | None) -> list[str]:
-    """The services that `--only` names, all without it. Raises ConfigError."""
+    """The services that `--only` names; without it all, those among them that a setting has to ask for. Raises ConfigError."""
     if only is None:
-        return list(SERVICES)
+        return [*OPTIONAL, *SERVICES] if load(DetectionSettings).watch_products else list(SERVICES)
     wanted = [name.strip() for name in only.split(",") if name.strip()]
-    unknown = [name for name in wanted if name not in SERVICES]
+    unknown = [name for name in wanted if name not in (*OPTIONAL, *SERVICES)]
     if unknown or not wanted:
-        raise ConfigError(f"--only {only}: say some of {', '.join(SERVICES)}")
-    return [name for name in SERVICES if name in wanted]
+        raise ConfigError(f"--only {only}: say some of {', '.join((*SERVICES, *OPTIONAL))}")
+    return [name for name in (*OPTIONAL, *SERVICES) if name in wanted]
 
 
 @contextmanager
