@@ -14,13 +14,15 @@ from random import Random
 from typing import Any
 
 import yaml
-from confluent_kafka import ConsumerGroupTopicPartitions, IsolationLevel, KafkaException
+from confluent_kafka import IsolationLevel, KafkaException
 from confluent_kafka.admin import AdminClient
 from confluent_kafka.admin._listoffsets import OffsetSpec
 
 from cartstream.demo.truth import Message
+from cartstream.errors import Unavailable
 from cartstream.events import topics
 from cartstream.events.times import MINUTE
+from cartstream.runtime.group_offsets import GroupOffsets
 from cartstream.runtime.kafka import ensure_topics
 from cartstream.up.launch import SERVICES
 from tests.drills.feed import Feed
@@ -40,6 +42,7 @@ SOURCES = {
 SESSION_TIMEOUT_MS = 6_000
 FINISH_SECONDS = 120.0
 _LOOK_S = 0.03
+_ASK_S = 5.0
 _COMMITTED = IsolationLevel.READ_COMMITTED
 # Real milliseconds set lower than where hours are hours; and an hour before the clock is ever asked how idle a partition is.
 TUNING = {
@@ -98,6 +101,10 @@ class Course:
         self.watch = Watch(surroundings.bootstrap, self.prefix, PARTITIONS)
         self.feed = Feed(surroundings.bootstrap, self.prefix + topics.CLICKSTREAM, plan.traffic.clicks, plan.seconds)
         self._admin = AdminClient({"bootstrap.servers": surroundings.bootstrap, "log_level": 0})
+        self._groups = {
+            service: GroupOffsets(surroundings.bootstrap, f"{self.prefix}cartstream.{service}", self.prefix + topic)
+            for service, topic in SOURCES.items()
+        }
 
     def play(self, disturb: Callable[[Course], None] | None = None, inspect: Callable[[Course], None] | None = None) -> Result:
         """Everything from start to what came of it. `disturb` runs while the traffic is fed, `inspect` when all is done."""
@@ -187,13 +194,10 @@ class Course:
         return True
 
     def _committed(self, service: str) -> dict[int, int]:
-        group = ConsumerGroupTopicPartitions(f"{self.prefix}cartstream.{service}")
         try:
-            (future,) = self._admin.list_consumer_group_offsets([group], request_timeout=5).values()
-            places = future.result().topic_partitions or []
-        except KafkaException:  # a broker that is away: asked again
+            return self._groups[service].ask(_ASK_S)
+        except Unavailable:  # a broker that is away: asked again
             return {}
-        return {place.partition: place.offset for place in places if place.offset >= 0}
 
     def _ended(self) -> str:
         gone = {name: self.fleet.code(name) for name in self.fleet.names if not self.fleet.alive(name)}

@@ -12,16 +12,16 @@ import asyncio
 from typing import Any
 
 import msgspec
-from confluent_kafka import ConsumerGroupTopicPartitions, KafkaException
-from confluent_kafka.admin import AdminClient
 from redis.asyncio import Redis
 
 from cartstream.errors import Unavailable
-from cartstream.runtime.kafka import RECONNECTING
+from cartstream.events import topics
+from cartstream.runtime.group_offsets import GroupOffsets
 from cartstream.runtime.store import Checkpoint
 from cartstream.senders.redis_cluster import ClusterRedis
 
-OWNERS = ("identity", "sessions")
+OWNERS = {"identity": topics.CLICKSTREAM, "sessions": topics.IDENTIFIED}
+"""Who owns what the senders look at, and what it reads."""
 _ASK_S = 10.0
 _decode = msgspec.msgpack.Decoder(Checkpoint).decode
 
@@ -31,8 +31,7 @@ class Level:
 
     def __init__(self, redis: Redis, brokers: str, prefix: str) -> None:
         self._redis, self._prefix = redis, prefix
-        self._admin_config = {"bootstrap.servers": brokers, **RECONNECTING, "log_level": 3}
-        self._admin: Any = None
+        self._groups = {owner: GroupOffsets(brokers, f"{prefix}cartstream.{owner}", prefix + topic) for owner, topic in OWNERS.items()}
         self._doubts = 1
         self._settled = 0
         self._lives: set[tuple[str, str]] = set()
@@ -65,16 +64,7 @@ class Level:
             self._doubts += 1
 
     def _committed(self) -> dict[tuple[str, int], int]:
-        self._admin = self._admin or AdminClient(self._admin_config)
-        found: dict[tuple[str, int], int] = {}
-        try:
-            for owner in OWNERS:
-                group = ConsumerGroupTopicPartitions(f"{self._prefix}cartstream.{owner}")
-                (future,) = self._admin.list_consumer_group_offsets([group], request_timeout=_ASK_S).values()
-                found |= {(owner, place.partition): place.offset for place in future.result(_ASK_S).topic_partitions or []}
-        except (KafkaException, TimeoutError) as error:
-            raise Unavailable(f"Kafka does not tell how far {' and '.join(OWNERS)} are: {error}") from error
-        return found
+        return {(owner, number): offset for owner, group in self._groups.items() for number, offset in group.ask(_ASK_S).items()}
 
 
 async def _told(connection: Any, section: str, name: str) -> str:
