@@ -8,7 +8,7 @@ from collections.abc import Sequence
 from pathlib import Path
 
 from cartstream.embedded.child import HOST, end, free_port
-from tests.support.kafka.answer import new_cluster_id, wait_for_brokers
+from tests.support.kafka.answer import new_cluster_id, wait_for_brokers, wait_until_in_sync, wait_until_missed
 from tests.support.kafka.jars import HERE, jars, java
 from tests.support.kafka.settings import broker_settings
 
@@ -61,9 +61,15 @@ class JavaKafka:
             raise
 
     def start_node(self, node: int) -> None:
-        """Again, after its process has ended. Returns once it is in the metadata, not before."""
+        """Again, after its process has ended. Returns once it has all records, so that another may go; not before.
+
+        Among several it starts when the others have missed it: before, it would be taken for the one that has gone.
+        """
+        if len(self._homes) > 1:
+            wait_until_missed(self.address, node)
         self._processes[node - 1] = self._launch(self._homes[node - 1])
         wait_for_brokers(self.address, len(self._homes), self._cluster_id, self._raise_if_ended)
+        wait_until_in_sync(self.address, self._raise_if_ended)
 
     def kill_node(self, node: int) -> None:
         """SIGKILL; returns when it is gone."""

@@ -70,7 +70,7 @@ class RealKafka:
         self._nodes_of_ours.kill_node(node)
 
     def start_node(self, node: int) -> None:
-        """Start a killed broker again; returns once it has joined the others."""
+        """Start a killed broker again; returns once it has joined the others and has all records."""
         self._nodes_of_ours.start_node(node)
 
     def stop(self) -> None:
