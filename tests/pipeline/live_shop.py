@@ -82,7 +82,7 @@ def live_shop(kafka: RealKafka, redis_url: str, prefix: str, **settings: str) ->
     env["CARTSTREAM_CLOCK"] = f"scaled:{NOON}:{started_at}:1"
     log: list[str] = []
     with Processes(env, lambda name, line: log.append(f"{name}: {line}")) as processes:
-        fakes = start_fakes(processes, env)
+        fakes = start_fakes(processes, env, READY_SECONDS)
         for name in SERVICES:
             processes.start(name)
         processes.wait_ready(SERVICES, READY_SECONDS)

@@ -44,6 +44,13 @@ def order(at: int, *products: str, id: str | None = "o1", message: str | None = 
     return track("Order Completed", at, order_id=id, message=message, **named, **more)
 
 
+def refund(at: int, *products: str) -> bytes:
+    """Of `o1`: in whole, or of these products."""
+    return track(
+        "Order Refunded", at, order_id="o1", **({"products": [{"product_id": product} for product in products]} if products else {})
+    )
+
+
 def snapshot(at: int, price: float | None = None, currency: str | None = None, **cart: int) -> bytes:
     products = [{"product_id": product, "quantity": quantity, "price": price} for product, quantity in cart.items()]
     return track("Cart Viewed", at, products=products, currency=currency)
@@ -578,24 +585,84 @@ ORDERS = [
         orders=[None, None],
     ),
     Case(
-        "refunded, in whole or in part",
+        "refunded in whole",
         "the purchase stays one, the cart as it is; no sign that the shopper is there",
         "what was sent back is not missed, and the shop's back office is not the shopper",
-        lambda shop: shop.see(add("a", 0), order(1, "a")).see(track("Order Refunded", DAY, order_id="o1", products=[{"product_id": "a"}])),
+        lambda shop: shop.see(add("a", 0), order(1, "a"), refund(DAY)),
         cart={},
         orders=["o1"],
         order_mark=1,
         sessions=[(0, 1, 2)],
     ),
     Case(
-        "cancelled",
+        "refunded in part, once or piece by piece",
         "the same",
+        "the products named are those sent back; none of them comes into the cart again",
+        lambda shop: shop.see(add("a", 0), add("b", 1), add("c", 2), order(3, "a", "b"), refund(DAY, "a"), refund(2 * DAY, "b")),
+        cart={"c": 1},
+        orders=["o1"],
+        order_mark=3,
+        sessions=[(0, 3, 4)],
+    ),
+    Case(
+        "refunded, of which a product lies in the cart once more",
+        "it stays there",
+        "that is a new wish, and no part of the order",
+        lambda shop: shop.see(add("a", 0), order(1, "a"), add("a", 2), refund(3, "a")),
+        cart={"a": 1},
+        order_mark=1,
+        sessions=[(0, 2, 3)],
+    ),
+    Case(
+        "refunded before the cart that was left is reminded of, or after",
+        "nothing changes: neither held, nor sooner, nor later",
+        "the shopper has not come back; `tests/pipeline/test_refunds.py` looks at the messages",
+        lambda shop: shop.see(add("a", 0), add("b", 1), order(2, "a"), refund(GAP // 2, "a")).pass_to(GAP + 3).see(refund(GAP + 4, "a")),
+        cart={"b": 1},
+        orders=["o1"],
+        sessions=[(0, 2, 3)],
+    ),
+    Case(
+        "cancelled",
+        "the purchase stays one, the cart as it is; no sign that the shopper is there",
         "who cancels has decided: a reminder of it would be the worst message",
         lambda shop: shop.see(add("a", 0), order(1, "a")).see(track("Order Cancelled", 5, order_id="o1")),
         cart={},
         orders=["o1"],
         order_mark=1,
         sessions=[(0, 1, 2)],
+    ),
+    Case(
+        "`Order Canceled`, `order_cancelled`, `order_refunded`",
+        "the same",
+        "Segment's name has two l; both spellings are written, and in snake case",
+        lambda shop: shop.see(
+            add("a", 0), order(1, "a"), *(track(name, 5, order_id="o1") for name in ("Order Canceled", "order_cancelled", "order_refunded"))
+        ),
+        cart={},
+        orders=["o1"],
+        order_mark=1,
+        sessions=[(0, 1, 2)],
+    ),
+    Case(
+        "cancelled or refunded before the order itself comes",
+        "a purchase, at its own time",
+        "back office and browser are two ways to here; that somebody bought stays true",
+        lambda shop: shop.see(add("a", 0), track("Order Cancelled", 5, order_id="o1"), refund(6), order(1, "a")),
+        cart={},
+        orders=["o1"],
+        order_mark=1,
+        sessions=[(0, 1, 2)],
+    ),
+    Case(
+        "refunded or cancelled, of which nobody has heard, or twice",
+        "nothing",
+        "a customer of whom nothing else is known has no session, no cart and no order by it",
+        lambda shop: shop.see(refund(0, "a"), refund(0, "a"), track("Order Cancelled", 5, order_id="o9")),
+        cart={},
+        orders=[],
+        sessions=[],
+        counted=(),
     ),
     Case(
         "cancelled, and the product put into the cart again",

@@ -95,6 +95,7 @@ _NAMES = {
     "Order Updated": Action.SILENT,
     "Order Refunded": Action.SILENT,
     "Order Cancelled": Action.SILENT,
+    "Order Canceled": Action.SILENT,
     "Email Delivered": Action.SILENT,
     "Email Opened": Action.SILENT,
     "Email Link Clicked": Action.SILENT,

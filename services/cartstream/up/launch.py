@@ -57,11 +57,11 @@ def watch(processes: Processes, stop: threading.Event) -> int:
     return 0
 
 
-def start_fakes(processes: Processes, env: dict[str, str]) -> str:
+def start_fakes(processes: Processes, env: dict[str, str], seconds: float = _FAKES_SECONDS) -> str:
     """Start the fake providers and wait until they answer; gives the address of their control API. Raises Unavailable."""
     processes.start("fakes", arguments=["fakes"])
     url = f"http://{HOST}:{env['CARTSTREAM_FAKES_HTTP_PORT']}"
-    deadline = time.monotonic() + _FAKES_SECONDS
+    deadline = time.monotonic() + seconds
     while not answers(f"{url}/livez"):
         if processes.ended() is not None or time.monotonic() > deadline:
             raise Unavailable(f"the fake providers do not answer on {url}: see their log lines")

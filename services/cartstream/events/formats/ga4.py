@@ -107,7 +107,8 @@ def _protocol(payload: Fields, incoming: Incoming, repairs: list[str]) -> Iterat
 def _export(row: Fields, incoming: Incoming, repairs: list[str]) -> list[Native]:
     params = {entry["key"]: _typed(entry.get("value")) for entry in _objects(row.get("event_params")) if isinstance(entry.get("key"), str)}
     commerce = _object(row.get("ecommerce"))
-    params = {"transaction_id": commerce.get("transaction_id"), "value": commerce.get("purchase_revenue")} | present(params)
+    amount = commerce.get("refund_value" if row["event_name"] == "refund" else "purchase_revenue")
+    params = {"transaction_id": commerce.get("transaction_id"), "value": amount} | present(params)
     if isinstance(row.get("items"), list):
         params["items"] = row["items"]
     device = text(row.get("user_pseudo_id"))
