@@ -6,14 +6,17 @@ from collections.abc import Iterator
 from threading import Thread
 
 import pytest
+from msgspec.structs import replace
 from redis import Redis
 
 from cartstream.errors import Unavailable
-from cartstream.events.read_model import contact_key, decode_contact
+from cartstream.events.clicks import EARLIEST
+from cartstream.events.read_model import ERASED, Contact, contact_key, decode_contact
 from cartstream.events.records import Identifier
+from cartstream.identity.correction import Erase, erasure
 from cartstream.identity.directory import Directory, MemoryDirectory
 from cartstream.identity.graph import EARLIER_KEPT
-from cartstream.identity.nodes import Linked, LinkRequest
+from cartstream.identity.nodes import Linked, LinkRequest, Tomb, identifier_named
 from cartstream.identity.redis_directory import RedisDirectory
 from cartstream.identity.state import anonymous_customer
 from cartstream.runtime.redis_store import connect
@@ -227,3 +230,56 @@ def test_one_that_forgets_hears_only_of_what_comes_then(directory: Directory) ->
     tell(directory, request_of("d3", 5, "u2"), request_of("d4", 7, "u2"))
 
     assert directory.news() == {anonymous_customer("d4"): anonymous_customer("d3")}
+
+
+def _erase(name: str, at: int) -> Erase:
+    return erasure(f"erase-{at}", EARLIEST + at, identifier_named(name), [])
+
+
+def _later(request: LinkRequest) -> LinkRequest:
+    return replace(request, at=EARLIEST + request.at, device_first_seen=EARLIEST + request.device_first_seen)
+
+
+def test_whoever_is_erased_is_found_by_nothing_and_told_of_by_all(directory: Directory) -> None:
+    asked = [Identifier("user_id", "u1"), Identifier("email", "e"), Identifier("device", "d1"), Identifier("device", "d2")]
+    tell(directory, *map(_later, (request_of("d1", 5, "u1", email="e", consent={"email": True}), request_of("d2", 7, "u1"))))
+    directory.news()
+    old = anonymous_customer("d1")
+
+    corrected = directory.correct(_erase("email:e", 10))
+
+    assert (corrected.customer_id, corrected.identifiers, corrected.devices, corrected.again) == (old, 2, 2, False)
+    assert corrected.customers == [old, anonymous_customer("d2")]
+    assert directory.holders(asked) == {}
+    assert set(directory.tombs(asked).values()) == {Tomb(EARLIEST + 10, old)}
+    assert directory.news() == {old: ERASED}
+    assert directory.roots([old, anonymous_customer("d2")]) == {old: ERASED, anonymous_customer("d2"): ERASED}
+    assert directory.take_erased() == {old: EARLIEST + 10, anonymous_customer("d2"): EARLIEST + 10}
+    assert directory.correct(_erase("email:e", 10)) == replace(corrected, again=True)
+
+
+def test_after_an_erasure_event_time_says_whose_an_event_is(directory: Directory) -> None:
+    tell(directory, _later(request_of("d1", 5, "u1", email="e")))
+    directory.correct(_erase("user_id:u1", 10))
+
+    late, later = tell(directory, *map(_later, (request_of("d3", 9, "u1", email="f"), request_of("d1", 11, "u1", email="e"))))
+
+    assert (late.customer_id, late.erased_at, late.customer) == (anonymous_customer("d1"), EARLIEST + 10, None)
+    assert [merge.loser for merge in late.merges] == [anonymous_customer("d3")]
+    assert tell(directory, _later(request_of("d3", 9, "u1", email="f"))) == [late]
+    assert later.erased_at == 0
+    assert later.customer_id == anonymous_customer("d1", EARLIEST + 10)
+    assert later.customer is not None
+    assert later.customer.consent == {}
+    assert {*directory.tombs([Identifier("email", "f")]).values()} == {Tomb(EARLIEST + 10, anonymous_customer("d1"))}
+
+
+def test_nothing_in_redis_tells_of_who_was_erased(redis: Redis) -> None:
+    directory = RedisDirectory(redis, "t.", seal, TTL_S, news_s=0)
+    tell(directory, _later(request_of("device-1", 5, "user-1", email="secret", consent={"email": True})))
+    directory.correct(_erase("user_id:user-1", 10))
+
+    kept = b"".join(bytes(name) + (redis.dump(name) or b"") for name in redis.scan_iter("t.*"))
+    assert all(word not in kept for word in (b"device-1", b"user-1", b"secret", b"sealed"))
+    assert decode_contact(redis.get("t." + contact_key(anonymous_customer("device-1")))) == Contact(merged_into=ERASED)  # type: ignore[arg-type]
+    assert all(redis.ttl(name) > 0 for name in redis.scan_iter("t.{identity}:*") if not bytes(name).endswith(b":merges"))

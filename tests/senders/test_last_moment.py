@@ -7,7 +7,7 @@ from typing import Any
 import pytest
 
 from cartstream.events import read_model
-from cartstream.events.read_model import Contact, Guard
+from cartstream.events.read_model import ERASED, Contact, Guard
 from tests.senders.stage import Stage, command, now_ms
 
 FULL = Guard(order_mark=0, cart_version=7, cart_empty=False)
@@ -45,6 +45,8 @@ async def test_a_purchase_or_a_changed_cart_stops_a_message(
     [
         ({"consent": {"email": True, "sms": False}}, "suppressed", "no_consent"),
         ({"consent": {}}, "suppressed", "no_consent"),
+        ({"merged_into": ERASED}, "suppressed", "erased"),
+        ({"guard": Guard(merged_into=ERASED)}, "suppressed", "erased"),
         ({"phone": None}, "unreachable", "no_address"),
         (None, "unreachable", "no_contact"),
     ],

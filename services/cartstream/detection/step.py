@@ -26,6 +26,7 @@ from cartstream.detection.state import (
     signal_id,
 )
 from cartstream.events import topics
+from cartstream.events.read_model import ERASED
 from cartstream.events.records import Activity, Customer, Handover, Merge, Note, Signal
 from cartstream.events.times import EventTime
 from cartstream.runtime.stage import Output, Step
@@ -39,6 +40,8 @@ def step(state: DetectionState | None, event: Event, watermark: EventTime, setti
     match event:
         case Activity():
             return _activity(state, event, watermark, settings)
+        case Customer() if event.erased:
+            return _forget(state or DetectionState(event.customer_id), event, settings)
         case Customer():
             return _step(state, settings, [Output(topics.SIGNALS, event.customer_id, event)], Found())
         case Merge():
@@ -101,8 +104,7 @@ def _waits(state: DetectionState, until: EventTime, settings: DetectionSettings)
 
 def _activity(state: DetectionState | None, event: Activity, watermark: EventTime, settings: DetectionSettings) -> Step[DetectionState]:
     if state is not None and state.merged_into is not None:
-        moved = msgspec.structs.replace(event, customer_id=state.merged_into)
-        return _step(state, settings, [Output(topics.ACTIVITY, state.merged_into, moved)], Found())
+        return _step(state, settings, _passed_on(state, msgspec.structs.replace(event, customer_id=state.merged_into)), Found())
     if event.kind == "exit_signal":
         return _exit(state, event, settings)
     if event.kind == "retracted":
@@ -129,9 +131,7 @@ def _hear(state: DetectionState | None, event: Note, watermark: EventTime, setti
     if state is None:
         return _step(None, settings, [], Found(outcomes=[("news", "of_nobody")]))
     if state.merged_into is not None:
-        return _step(
-            state, settings, [Output(topics.ACTIVITY, state.merged_into, msgspec.structs.replace(event, key=state.merged_into))], Found()
-        )
+        return _step(state, settings, _passed_on(state, msgspec.structs.replace(event, key=state.merged_into)), Found())
     found, news = Found(), notes.body_of(event)
     if isinstance(news, notes.News):
         wants.hear(state, news)
@@ -183,12 +183,25 @@ def _hand_over(state: DetectionState, event: Merge, settings: DetectionSettings)
     return _step(tombstone, settings, outputs, Found(outcomes=[("merge", "handed_over")]))
 
 
+def _passed_on(state: DetectionState, value: Activity | Note | Handover) -> list[Output]:
+    """To the survivor; what comes for an erased customer ends here."""
+    return [Output(topics.ACTIVITY, state.merged_into, value)] if state.merged_into else []
+
+
+def _forget(state: DetectionState, event: Customer, settings: DetectionSettings) -> Step[DetectionState]:
+    """What had come due by the erasure is told, then nothing is known any more. What stays is a tombstone that takes nothing."""
+    found = Found(outcomes=[("customer", "erased")])
+    if state.merged_into is None:
+        state = advance(state, event.at, settings, found)
+    tombstone = DetectionState(event.customer_id, applied_at=max(event.at, state.applied_at), merged_into=ERASED)
+    return _step(tombstone, settings, [*_publish(found), Output(topics.SIGNALS, event.customer_id, event)], found)
+
+
 def _receive(state: DetectionState | None, event: Handover, watermark: EventTime, settings: DetectionSettings) -> Step[DetectionState]:
     if event.service != SERVICE:
         return _step(state, settings, [], Found(outcomes=[("handover", "not_ours")]))
     if state is not None and state.merged_into is not None:
-        moved = msgspec.structs.replace(event, survivor=state.merged_into)
-        return _step(state, settings, [Output(topics.ACTIVITY, state.merged_into, moved)], Found())
+        return _step(state, settings, _passed_on(state, msgspec.structs.replace(event, survivor=state.merged_into)), Found())
     try:
         decode_state(event.state)
     except msgspec.MsgspecError:

@@ -29,6 +29,7 @@ TYPES: dict[str, type[msgspec.Struct]] = {
     "customer": records.Customer,
     "merge": records.Merge,
     "refused_link": records.RefusedLink,
+    "corrected_customer": records.CorrectedCustomer,
     "handover": records.Handover,
     "watermark": records.Watermark,
     "channel_failed": records.ChannelFailed,

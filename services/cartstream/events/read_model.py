@@ -6,7 +6,7 @@
 | `{sessions:<partition>}:h:<era>:<bucket>` | sessions | hash: states (see `runtime.state_hashes`) that begin as `Guarded` does |
 | `{sessions:<partition>}:guard:<customer_id>` | sessions of earlier releases | msgpack `Guard`; counts while the state has no guard |
 
-A customer that was merged keeps an entry whose `merged_into` names the survivor: follow it.
+A customer that was merged keeps an entry whose `merged_into` names the survivor: follow it. Of one who was erased it is ERASED.
 """
 
 from __future__ import annotations
@@ -15,6 +15,9 @@ import msgspec
 
 from cartstream.events.placement import partition_of
 from cartstream.events.times import EventTime
+
+ERASED = ""
+"""Merged into nobody."""
 
 
 class Contact(msgspec.Struct, frozen=True, array_like=True):

@@ -249,6 +249,11 @@ class Customer(msgspec.Struct, frozen=True):
     devices: list[str] = []
     merged_into: str | None = None
 
+    @property
+    def erased(self) -> bool:
+        """It says nothing any more: whatever is kept of the customer is to be forgotten."""
+        return self.merged_into is None and not (self.identifiers or self.devices or self.channels or self.consent)
+
 
 class Merge(msgspec.Struct, frozen=True):
     """Two customers turned out to be one (topic `identity.merges`, and along the chain keyed by the loser)."""
@@ -278,6 +283,24 @@ class RefusedLink(msgspec.Struct, frozen=True):
     limited: str
     holder: str | None = None
     late: bool = False
+
+
+class CorrectedCustomer(msgspec.Struct, frozen=True):
+    """What an operator had done with a customer (topic `identity.audit`, key customer_id).
+
+    kind: erased. `event_id` is the command's; `identifier` is a keyed hash of what it named, also of a user id or device.
+    `identifiers` and `devices` is how many of the customer's it was about.
+    """
+
+    id: str
+    customer_id: str
+    at: EventTime
+    event_id: str
+    kind: str
+    identifier_type: str
+    identifier: str
+    identifiers: int
+    devices: int
 
 
 class Handover(msgspec.Struct, frozen=True):

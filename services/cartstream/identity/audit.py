@@ -2,8 +2,9 @@
 
 from __future__ import annotations
 
-from cartstream.events.records import Identifier, RefusedLink, make_id
+from cartstream.events.records import CorrectedCustomer, Identifier, RefusedLink, make_id
 from cartstream.events.times import EventTime
+from cartstream.identity.correction import Corrected, Correction
 from cartstream.identity.nodes import Linked, identifier_name
 from cartstream.runtime.vault import AddressHash
 
@@ -13,10 +14,6 @@ _HASHED = frozenset({"email", "phone", "push"})
 
 def refused_links(linked: Linked, event_id: str, at: EventTime, hash_address: AddressHash) -> list[RefusedLink]:
     """One record for each identifier that was set aside; their ids depend on the event and the identifier alone."""
-
-    def told(identifier: Identifier) -> str:
-        return identifier.value if identifier.type in _HASHED else hash_address(identifier.type, identifier.value)
-
     return [
         RefusedLink(
             make_id("refused link", event_id, identifier_name(refusal.identifier)),
@@ -24,7 +21,7 @@ def refused_links(linked: Linked, event_id: str, at: EventTime, hash_address: Ad
             at,
             event_id,
             refusal.identifier.type,
-            told(refusal.identifier),
+            _hash_of(refusal.identifier, hash_address),
             refusal.reason,
             refusal.limited,
             refusal.holder,
@@ -32,3 +29,22 @@ def refused_links(linked: Linked, event_id: str, at: EventTime, hash_address: Ad
         )
         for refusal in linked.refused
     ]
+
+
+def corrected_customer(correction: Correction, corrected: Corrected, hash_address: AddressHash) -> CorrectedCustomer:
+    subject = correction.subject
+    return CorrectedCustomer(
+        make_id("erased", correction.message_id, corrected.customer_id),
+        corrected.customer_id,
+        correction.at,
+        correction.message_id,
+        "erased",
+        subject.type,
+        _hash_of(subject, hash_address),
+        corrected.identifiers,
+        corrected.devices,
+    )
+
+
+def _hash_of(identifier: Identifier, hash_address: AddressHash) -> str:
+    return identifier.value if identifier.type in _HASHED else hash_address(identifier.type, identifier.value)

@@ -1,4 +1,4 @@
-"""`cartstream identity`: why two identifiers are one customer's, and what other rules would change. Both only read."""
+"""`cartstream identity`: why two identifiers are one customer's, what other rules would change, and forgetting somebody."""
 
 from __future__ import annotations
 
@@ -6,6 +6,7 @@ from contextlib import closing
 from functools import partial
 from pathlib import Path
 from typing import TYPE_CHECKING, Any
+from uuid import uuid4
 
 import click
 import orjson
@@ -110,6 +111,40 @@ def dry_run(rules: Path, source: Path, name: str | None, as_json: bool) -> None:
     for change in found.changes:
         click.echo(_line(change))
     Console().print(_summary(found))
+
+
+@identity.command()
+@click.argument("identifier")
+@click.option("--dry-run", "only_told", is_flag=True, help="say what would be forgotten, and write nothing")
+@JSON
+def erase(identifier: str, only_told: bool, as_json: bool) -> None:
+    """Forget whoever has an identifier, such as user_id:u1 or email:ann@example.com: identifiers, contacts, and what every service keeps.
+
+    Writes a command to each partition of the clickstream; identity does it when it gets there, and so does every replay. What comes
+    later of an earlier time is nobody's; who is seen again after it is a new customer. Again, it changes nothing.
+    """
+    from cartstream.identity.announcement import announce
+    from cartstream.identity.explain import parse_identifier
+    from cartstream.identity.preview import preview
+    from cartstream.identity.redis_directory import RedisDirectory
+    from cartstream.identity.settings import IdentitySettings
+    from cartstream.runtime.clock import parse_clock
+    from cartstream.runtime.redis_store import connect
+    from cartstream.runtime.vault import AddressHash
+
+    settings = load(IdentitySettings)
+    hash_address = AddressHash(settings.hash_key.get_secret_value())
+    subject = parse_identifier(identifier, lambda: hash_address)
+    with closing(connect(settings.redis_url.get_secret_value())) as client:
+        directory = RedisDirectory(client, settings.prefix, _never_seals, ttl_s=0, conceal=lambda one: hash_address(one.type, one.value))
+        found = preview(directory, subject, parse_clock(settings.clock).now(), uuid4().hex)
+    count = announce(settings.brokers, settings.prefix, found.command) if found.command is not None and not only_told else 0
+    if as_json:
+        _print_json([{**found.record(), "partitions": count}])
+        return
+    click.echo("\n".join(found.lines()))
+    if count:
+        click.echo(f"written to {count} partitions; done when `cartstream identity erase --dry-run` says so")
 
 
 def _print_json(records: list[dict[str, Any]]) -> None:

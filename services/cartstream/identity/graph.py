@@ -7,10 +7,13 @@ loses nothing and repeats nothing.
 
 from __future__ import annotations
 
-from cartstream.events.records import Identifier, Merge, make_id
+from msgspec.structs import replace
+
+from cartstream.events.records import Identifier, Merge
 from cartstream.events.times import DAY, EventTime
+from cartstream.identity.erasure import as_of, bury, is_concealed
 from cartstream.identity.limits import obstacle, refusal
-from cartstream.identity.nodes import Absorbed, Linked, LinkRequest, Node, Refusal, Tie, View, device_named, identifier_name
+from cartstream.identity.nodes import Absorbed, Linked, LinkRequest, Node, Refusal, Tie, View, customer_id_of, device_named, identifier_name
 from cartstream.identity.rules import Rules
 
 TELL_AGAIN = 30 * DAY
@@ -24,10 +27,17 @@ def link(view: View, request: LinkRequest, sealed: dict[str, bytes], rules: Rule
     None found: create. One: attach. Several: merge, unless a limit forbids it: then the weakest identifier that stands in the way
     is set aside. A device whose customer is somebody else's stays out of it: it is never guessed.
     """
+    concealed: dict[Identifier, Identifier] = {}
+    if view.tombs:
+        request, concealed = as_of(view, request)
+        sealed = {kind: value for kind, value in sealed.items() if kind in request.addresses}
     device = device_named(request.device_id)
     _date(view, request, device)
     candidates, refused = _candidates(view, request, device, rules)
+    refused = [replace(one, identifier=concealed.get(one.identifier, one.identifier)) for one in refused]
     owners = _owners(view, candidates, request, device)
+    if any(owner.erased for owner in owners):
+        return _forgotten(view, owners, candidates, request, refused)
     before = {owner.customer_id: owner.told() for owner in owners}
     ties = _ties(view, candidates, request)
     node = _merged(view, owners, candidates, request)
@@ -41,12 +51,30 @@ def link(view: View, request: LinkRequest, sealed: dict[str, bytes], rules: Rule
     last = before.get(node.customer_id)
     if last is not None and last.event_id not in ("", node.changed_by):
         node.earlier = [*node.earlier, last][-EARLIER_KEPT:]
-    merges = [
+    record = node.record(request.event_id)
+    return Linked(node.customer_id, device in candidates, _merges(node, request), record, refused, node.size, late)
+
+
+def _merges(node: Node, request: LinkRequest) -> list[Merge]:
+    return [
         Merge(gone.loser, node.customer_id, gone.at, gone.event_id, gone.identifier_type)
         for gone in node.absorbed
         if gone.event_id == request.event_id
     ]
-    return Linked(node.customer_id, device in candidates, merges, node.record(request.event_id), refused, node.size, late)
+
+
+def _forgotten(view: View, owners: list[Node], candidates: list[Identifier], request: LinkRequest, refused: list[Refusal]) -> Linked:
+    """An event from before an erasure that is the erased customer's: who turns out to be the same is erased, too."""
+    at, command_id = max((owner.changed_at, owner.changed_by) for owner in owners if owner.erased)
+    node = _merged(view, owners, candidates, request)
+    _attach(view, node, candidates)
+    if any(not is_concealed(identifier) for identifier in (*node.identifiers, *map(device_named, node.devices))):
+        bury(view, node, at, command_id)
+    else:
+        node.changed_at, node.changed_by, node.ties = at, command_id, []
+    node = view.nodes[node.customer_id]
+    owns_device = device_named(request.device_id) in candidates
+    return Linked(node.customer_id, owns_device, _merges(node, request), None, refused, erased_at=at)
 
 
 def _candidates(view: View, request: LinkRequest, device: Identifier, rules: Rules) -> tuple[list[Identifier], list[Refusal]]:
@@ -77,16 +105,10 @@ def _owners(view: View, candidates: list[Identifier], request: LinkRequest, devi
     for identifier in candidates:
         node = view.owner(identifier)
         if node is None and identifier == device:
-            node = view.root(request.device_customer) or _new(view, request.device_customer, request.device_first_seen)
+            node = view.root(request.device_customer) or view.new(request.device_customer, request.device_first_seen)
         if node is not None:
             found[node.customer_id] = node
     return list(found.values())
-
-
-def _new(view: View, customer_id: str, first_seen: EventTime) -> Node:
-    node = view.nodes[customer_id] = Node(customer_id, first_seen)
-    view.dirty_nodes.add(customer_id)
-    return node
 
 
 def _ties(view: View, candidates: list[Identifier], request: LinkRequest) -> list[Tie]:
@@ -128,20 +150,18 @@ def _earlier(view: View, node: Node, candidates: list[Identifier], request: Link
 
 
 def _merged(view: View, owners: list[Node], candidates: list[Identifier], request: LinkRequest) -> Node:
-    """The survivor is the oldest by first event time, then by id."""
+    """The survivor is the oldest by first event time, then by id; of the erased and others an erased one."""
     if not owners:
         strongest = candidates[0]
-        return _new(view, customer_id_of(strongest), request.at)
-    survivor, *losers = sorted(owners, key=lambda node: (node.first_seen, node.customer_id))
+        tomb = view.tombs.get(identifier_name(strongest))
+        return view.new(customer_id_of(strongest, tomb.at if tomb is not None else 0), request.at)
+    survivor, *losers = sorted(owners, key=lambda node: (not node.erased, node.first_seen, node.customer_id))
     for loser in losers:
         _absorb(survivor, loser, request, candidates[0].type)
         view.dirty_nodes.update((survivor.customer_id, loser.customer_id))
-        view.merges.append(Merge(loser.customer_id, survivor.customer_id, request.at, request.event_id, candidates[0].type))
+        if not survivor.erased:
+            view.merges.append(Merge(loser.customer_id, survivor.customer_id, request.at, request.event_id, candidates[0].type))
     return survivor
-
-
-def customer_id_of(identifier: Identifier) -> str:
-    return "c_" + make_id("customer", identifier.type, identifier.value)[:24]
 
 
 def _absorb(survivor: Node, loser: Node, request: LinkRequest, identifier_type: str) -> None:

@@ -2,13 +2,18 @@
 
 from __future__ import annotations
 
+from collections.abc import Callable, Iterable
+from typing import TypeAlias
+
 import msgspec
 
-from cartstream.events.records import Customer, Identifier, Merge
+from cartstream.events.read_model import ERASED
+from cartstream.events.records import Customer, Identifier, Merge, make_id
 from cartstream.events.times import EventTime
 
 DEVICE = "device"
 DEVICES_SHOWN = 1_000
+Conceal: TypeAlias = Callable[[Identifier], str]
 CHANNEL_OF = {"email": "email", "phone": "sms", "push": "push"}
 
 
@@ -53,6 +58,8 @@ class Linked(msgspec.Struct):
     """How many identifiers and devices the customer has now."""
     late: list[str] = []
     """Types of which this event, coming late, shows too many at one time: they were let in before it was known."""
+    erased_at: EventTime = 0
+    """The event is a customer's who was erased then, and so are the losers of `merges`."""
 
 
 class Absorbed(msgspec.Struct, array_like=True):
@@ -72,6 +79,13 @@ class Tie(msgspec.Struct, array_like=True):
     at: EventTime
 
 
+class Tomb(msgspec.Struct, array_like=True, frozen=True):
+    """What stays of an identifier that was erased: what it told up to `at` is `customer_id`'s, who is nobody any more."""
+
+    at: EventTime
+    customer_id: str
+
+
 class Told(msgspec.Struct, array_like=True):
     """What the customer record said after an earlier event: all of it that anybody decides by."""
 
@@ -84,7 +98,8 @@ class Told(msgspec.Struct, array_like=True):
 
 
 class Node(msgspec.Struct, array_like=True):
-    """A customer in the graph. Sealed addresses are `contacts`; each value comes with the event time that set it.
+    """A customer in the graph. Sealed addresses are `contacts`; each value comes with the event time that set it. One that was
+    erased was so at `changed_at`, by the command `changed_by`.
 
     `earlier` is what was told before the last change: a batch that changes a customer twice may have to be done again.
     `ties` has a path between any two of the customer's identifiers; `known` counts those who were known each by himself before they merged.
@@ -105,6 +120,11 @@ class Node(msgspec.Struct, array_like=True):
     earlier: list[Told] = []
     ties: list[Tie] = []
     known: int = 0
+
+    @property
+    def erased(self) -> bool:
+        """Its identifiers are concealed, and all else that told of somebody is gone."""
+        return self.merged_into == ERASED
 
     @property
     def size(self) -> int:
@@ -144,13 +164,16 @@ class Node(msgspec.Struct, array_like=True):
 
 
 class View:
-    """The part of the graph that some links may touch. `nodes` by customer, `owners` by `identifier_name`; `dirty` is what changed."""
+    """The part of the graph that some links may touch. `nodes` by customer, `owners` and `tombs` by `identifier_name`; `dirty` is what
+    changed. `conceal` gives the keyed hash that stays of an erased identifier. `buried` are those erased here, and when."""
 
-    def __init__(self, nodes: dict[str, Node], owners: dict[str, str]) -> None:
-        self.nodes, self.owners = nodes, owners
+    def __init__(self, nodes: dict[str, Node], owners: dict[str, str], tombs: dict[str, Tomb], conceal: Conceal) -> None:
+        self.nodes, self.owners, self.tombs, self.conceal = nodes, owners, tombs, conceal
         self.dirty_nodes: set[str] = set()
         self.dirty_owners: set[str] = set()
+        self.dirty_tombs: set[str] = set()
         self.merges: list[Merge] = []
+        self.buried: list[tuple[str, EventTime]] = []
 
     def owner(self, identifier: Identifier) -> Node | None:
         customer_id = self.owners.get(identifier_name(identifier))
@@ -158,13 +181,35 @@ class View:
 
     def root(self, customer_id: str) -> Node | None:
         node = self.nodes.get(customer_id)
-        while node is not None and node.merged_into is not None:
+        while node is not None and node.merged_into:
             node = self.nodes.get(node.merged_into)
         return node
+
+    def new(self, customer_id: str, first_seen: EventTime) -> Node:
+        node = self.nodes[customer_id] = Node(customer_id, first_seen)
+        self.dirty_nodes.add(customer_id)
+        return node
+
+    def survivors(self, customer_ids: Iterable[str]) -> tuple[dict[str, str], dict[str, EventTime]]:
+        """Loser to survivor, ERASED for whoever was erased; and when those were."""
+        found = {customer_id: node for customer_id in customer_ids if (node := self.root(customer_id)) is not None}
+        erased = {customer_id: node.changed_at for customer_id, node in found.items() if node.erased}
+        merged = {customer_id: node.customer_id for customer_id, node in found.items() if node.customer_id != customer_id}
+        return merged | dict.fromkeys(erased, ERASED), erased
+
+
+def customer_id_of(identifier: Identifier, erased_at: EventTime = 0) -> str:
+    """Of a new customer who is known by this; another one after each erasure of it."""
+    return "c_" + make_id("customer", identifier.type, identifier.value, *([erased_at] if erased_at else []))[:24]
 
 
 def identifier_name(identifier: Identifier) -> str:
     return f"{identifier.type}:{identifier.value}"
+
+
+def identifier_named(name: str) -> Identifier:
+    kind, _, value = name.partition(":")
+    return Identifier(kind, value)
 
 
 def device_named(device_id: str) -> Identifier:

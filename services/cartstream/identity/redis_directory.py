@@ -5,14 +5,16 @@
 | `{identity}:id:<type>:<value>` | the customer that the identifier was first given to (follow its node) |
 | `{identity}:node:<customer>` | msgpack `Node` |
 | `{identity}:contact:<customer>` | msgpack `Contact`, the public read model |
-| `{identity}:merges` | stream of merges, for the other processes' caches |
+| `{identity}:merges` | stream of merges and erasures, for the other processes' caches |
+| `{identity}:erased:<type>:<keyed hash>` | msgpack `Tomb` of an identifier that was erased |
+| `{identity}:erasures` | how many erasures there were; without it nobody asks for tombs |
 """
 
 from __future__ import annotations
 
 import time
 from collections.abc import Callable, Iterable, Sequence
-from typing import Any
+from typing import Any, TypeVar
 
 import msgspec
 import redis
@@ -20,9 +22,12 @@ import redis
 from cartstream.errors import Unavailable
 from cartstream.events import read_model
 from cartstream.events.records import Identifier
-from cartstream.identity.directory import Seal
+from cartstream.events.times import EventTime
+from cartstream.identity.correction import Corrected, Correction
+from cartstream.identity.directory import Seal, digest_of
+from cartstream.identity.erasure import erase, first_customer
 from cartstream.identity.graph import link
-from cartstream.identity.nodes import Linked, LinkRequest, Node, View, device_named, identifier_name
+from cartstream.identity.nodes import Conceal, Linked, LinkRequest, Node, Tomb, View, device_named, identifier_name, identifier_named
 from cartstream.identity.rules import Rules, default_rules
 from cartstream.runtime.redis_ask import ask
 from cartstream.runtime.redis_errors import told
@@ -34,13 +39,24 @@ _TRIES = 50
 
 _encode = msgspec.msgpack.Encoder().encode
 _decode = msgspec.msgpack.Decoder(Node).decode
+_decode_tomb = msgspec.msgpack.Decoder(Tomb).decode
+T = TypeVar("T")
 
 
 class RedisDirectory:
     """`ttl_s` is how long an untouched customer stays. News are asked for every `news_s` at most: whoever has not heard of a merge
     sends to the loser, which forwards."""
 
-    def __init__(self, client: redis.Redis, prefix: str, seal: Seal, ttl_s: int, news_s: float = 0.05, rules: Rules | None = None) -> None:
+    def __init__(
+        self,
+        client: redis.Redis,
+        prefix: str,
+        seal: Seal,
+        ttl_s: int,
+        news_s: float = 0.05,
+        rules: Rules | None = None,
+        conceal: Conceal = digest_of,
+    ) -> None:
         self.rules = rules or default_rules()
         self._redis = client
         self._root = prefix + "{identity}:"
@@ -50,6 +66,8 @@ class RedisDirectory:
         self._heard: bytes | None = None
         self._news_s = news_s
         self._asked_at = -news_s
+        self._conceal = conceal
+        self._erased: dict[str, EventTime] = {}
 
     def link(self, requests: Sequence[LinkRequest]) -> list[Linked]:
         answers: list[Linked] = []
@@ -61,18 +79,26 @@ class RedisDirectory:
         if not customer_ids:
             return {}
         try:
-            view = View(self._nodes(set(customer_ids), {}, self._redis.mget), {})
+            view = View(self._nodes(set(customer_ids), {}, self._redis.mget), {}, {}, self._conceal)
         except redis.RedisError as error:
             raise _unavailable(error) from error
-        found = {customer_id: view.root(customer_id) for customer_id in customer_ids}
-        return {customer_id: node.customer_id for customer_id, node in found.items() if node and node.customer_id != customer_id}
+        survivors, erased = view.survivors(customer_ids)
+        self._erased |= erased
+        return survivors
+
+    def tombs(self, identifiers: Sequence[Identifier]) -> dict[str, Tomb]:
+        try:
+            found: Any = self._redis.mget(self._tomb_keys(identifiers)) if identifiers else []
+        except redis.RedisError as error:
+            raise _unavailable(error) from error
+        return {identifier_name(one): _decode_tomb(raw) for one, raw in zip(identifiers, found, strict=True) if raw}
 
     def holders(self, identifiers: Sequence[Identifier]) -> dict[str, Node]:
         names = [identifier_name(identifier) for identifier in identifiers]
         try:
             found: Any = self._redis.mget([f"{self._root}id:{name}" for name in names]) if names else []
             owned = {name: owner.decode() for name, owner in zip(names, found, strict=True) if owner}
-            view = View(self._nodes(set(owned.values()), {}, self._redis.mget), owned)
+            view = View(self._nodes(set(owned.values()), {}, self._redis.mget), owned, {}, self._conceal)
         except redis.RedisError as error:
             raise _unavailable(error) from error
         nodes = {identifier_name(identifier): view.owner(identifier) for identifier in identifiers}
@@ -91,7 +117,13 @@ class RedisDirectory:
             raise _unavailable(error) from error
         if entries:
             self._heard = entries[-1][0]
-        return {fields[b"l"].decode(): fields[b"s"].decode() for _, fields in entries}
+        told = {fields[b"l"].decode(): fields for _, fields in entries}
+        self._erased |= {loser: int(fields[b"e"]) for loser, fields in told.items() if b"e" in fields}
+        return {loser: fields.get(b"s", b"").decode() for loser, fields in told.items()}
+
+    def take_erased(self) -> dict[str, EventTime]:
+        taken, self._erased = self._erased, {}
+        return taken
 
     def forget(self) -> None:
         self._heard = None
@@ -102,32 +134,55 @@ class RedisDirectory:
 
     def _link_chunk(self, requests: Sequence[LinkRequest]) -> list[Linked]:
         sealed = [{kind: self._seal(kind, text) for kind, text in request.addresses.items()} for request in requests]
+        named = {identifier for request in requests for identifier in (*request.identifiers, device_named(request.device_id))}
+
+        def apply(view: View) -> list[Linked]:
+            return [link(view, request, seals, self.rules) for request, seals in zip(requests, sealed, strict=True)]
+
+        return self._change(named, {request.device_customer for request in requests}, apply)
+
+    def correct(self, correction: Correction) -> Corrected:
+        subject = correction.subject
+        return self._change({subject}, {first_customer(subject)}, lambda view: erase(view, correction), may_be_erased=True)
+
+    def _change(self, named: set[Identifier], customers: set[str], apply: Callable[[View], T], *, may_be_erased: bool = False) -> T:
         for _ in range(_TRIES):
             try:
                 with self._redis.pipeline(transaction=True) as pipe:
-                    view = self._watch(pipe, requests)
-                    answers = [link(view, request, seals, self.rules) for request, seals in zip(requests, sealed, strict=True)]
+                    view = self._watch(pipe, named, customers, may_be_erased)
+                    answer = apply(view)
                     pipe.multi()
                     self._write(pipe, view)
                     pipe.execute()
-                    return answers
+                    return answer
             except redis.WatchError:
                 continue
             except redis.RedisError as error:
                 raise _unavailable(error) from error
         raise Unavailable(f"the identity directory changed under {_TRIES} tries: too many processes link the same customers at once")
 
-    def _watch(self, pipe: Any, requests: Sequence[LinkRequest]) -> View:
-        """What these requests may touch, watched. Two round trips; one when the identifiers are all new; one more for each merge passed."""
-        names = sorted(
-            {identifier_name(identifier) for request in requests for identifier in (*request.identifiers, device_named(request.device_id))}
-        )
-        customers = sorted({request.device_customer for request in requests})
+    def _watch(self, pipe: Any, named: set[Identifier], customer_ids: set[str], may_be_erased: bool) -> View:
+        """What may be touched of these, watched. Two round trips; one when the identifiers are all new; one more for each merge passed, and
+        one for tombs, once anybody was erased."""
+        names, customers = sorted(map(identifier_name, named)), sorted(customer_ids)
         ids, nodes = [f"{self._root}id:{name}" for name in names], self._node_keys(customers)
-        _, owners, found = ask(pipe, ("WATCH", *ids, *nodes), ("MGET", *ids), ("MGET", *nodes))
-        owned = {name: owner.decode() for name, owner in zip(names, owners, strict=True) if owner}
+        erasures = self._root + "erasures"
+        _, owners, found = ask(pipe, ("WATCH", *ids, *nodes, erasures), ("MGET", *ids, erasures), ("MGET", *nodes))
+        owned = {name: owner.decode() for name, owner in zip(names, owners, strict=False) if owner}
         known = dict(zip(customers, found, strict=True))
-        return View(self._nodes(set(owned.values()), known, lambda keys: ask(pipe, ("WATCH", *keys), ("MGET", *keys))[1]), owned)
+        tombs = self._watch_tombs(pipe, named) if owners[-1] or may_be_erased else {}
+        wanted = {*owned.values(), *(tomb.customer_id for tomb in tombs.values())}
+        reached = self._nodes(wanted, known, lambda keys: ask(pipe, ("WATCH", *keys), ("MGET", *keys))[1])
+        return View(reached, owned, tombs, self._conceal)
+
+    def _watch_tombs(self, pipe: Any, named: set[Identifier]) -> dict[str, Tomb]:
+        identifiers = sorted(named)
+        keys = self._tomb_keys(identifiers)
+        _, found = ask(pipe, ("WATCH", *keys), ("MGET", *keys))
+        return {identifier_name(one): _decode_tomb(raw) for one, raw in zip(identifiers, found, strict=True) if raw}
+
+    def _tomb_keys(self, identifiers: Iterable[Identifier]) -> list[str]:
+        return [f"{self._root}erased:{one.type}:{self._conceal(one)}" for one in identifiers]
 
     def _nodes(self, wanted: set[str], known: dict[str, Any], read: Callable[[list[str]], Any]) -> dict[str, Node]:
         """The nodes of these customers, of those whose answer is `known`, and of whom they were merged into."""
@@ -149,13 +204,27 @@ class RedisDirectory:
 
     def _write(self, pipe: Any, view: View) -> None:
         for name in sorted(view.dirty_owners):
-            pipe.set(f"{self._root}id:{name}", view.owners[name], ex=self._ttl_s)
+            if name in view.owners:
+                pipe.set(f"{self._root}id:{name}", view.owners[name], ex=self._ttl_s)
+            else:
+                pipe.delete(f"{self._root}id:{name}")
         for customer_id in sorted(view.dirty_nodes):
             node = view.nodes[customer_id]
             pipe.set(f"{self._root}node:{customer_id}", _encode(node), ex=self._ttl_s)
             pipe.set(self._prefix + read_model.contact_key(customer_id), read_model.encode(contact_of(node)), ex=self._ttl_s)
         for merge in view.merges:
             pipe.xadd(self._root + "merges", {"l": merge.loser, "s": merge.survivor}, maxlen=MERGES_KEPT, approximate=True)
+        if view.buried:
+            self._write_tombs(pipe, view)
+
+    def _write_tombs(self, pipe: Any, view: View) -> None:
+        names = sorted(view.dirty_tombs)
+        for name, key in zip(names, self._tomb_keys(map(identifier_named, names)), strict=True):
+            pipe.set(key, _encode(view.tombs[name]), ex=self._ttl_s)
+        pipe.incr(self._root + "erasures")
+        pipe.expire(self._root + "erasures", self._ttl_s)
+        for customer_id, at in view.buried:
+            pipe.xadd(self._root + "merges", {"l": customer_id, "e": at}, maxlen=MERGES_KEPT, approximate=True)
 
 
 def contact_of(node: Node) -> read_model.Contact:

@@ -18,13 +18,14 @@ from cartstream.events.formats import segment
 from cartstream.events.formats.native import Incoming, Translate
 from cartstream.events.records import Identifier
 from cartstream.events.times import DAY, SECOND, EventTime, from_datetime
-from cartstream.identity.audit import refused_links
+from cartstream.identity.audit import corrected_customer, refused_links
 from cartstream.identity.contacts import Found, Redactor, may_hold_address
+from cartstream.identity.correction import is_correction, read_correction
 from cartstream.identity.directory import Directory
 from cartstream.identity.nodes import LinkRequest, identifier_name
 from cartstream.identity.settings import IdentitySettings
 from cartstream.identity.state import DeviceState, anonymous_customer
-from cartstream.identity.step import IdentityEvent, step
+from cartstream.identity.step import CorrectionEvent, DeviceNotice, IdentityEvent, step
 from cartstream.runtime.clock import Clock
 from cartstream.runtime.partition import Looked
 from cartstream.runtime.stage import Output, Record, Several, Step
@@ -32,6 +33,12 @@ from cartstream.runtime.vault import AddressHash
 
 _CUSTOMERS_KEPT = 200_000
 _ANONYMOUS = clicks.TYPES - {"alias"}
+
+
+_Question = tuple[IdentityEvent, LinkRequest | None]
+"""None: a correction."""
+_New = dict[int, tuple[str, DeviceState | None]]
+"""By the id of the object: its device, and the state that it meets."""
 
 
 class _Device(msgspec.Struct, gc=False):
@@ -116,9 +123,12 @@ class IdentityStage:
         self._sound: set[str] = set()
         """Customers asked about once: whatever happens to them later is in the news."""
         self._believable = (0, 0) if clock is not None else (clicks.EARLIEST, clicks.LATEST)
-        self.decode: Callable[[Record], IdentityEvent] = self._decode_native if translate is None else self._decode_translated
+        self.decode: Callable[[Record], IdentityEvent] = self._decode_native if translate is None else self._decode_foreign
         self._translate: Translate = translate or segment.translate
         self._repairs: dict[str, int] = {}
+        self._erased: dict[str, EventTime] = {}
+        self._corrections: list[CorrectionEvent] = []
+        """Decoded, and not yet applied."""
         # Called for every record: C code, not methods.
         self.key_of: Callable[[IdentityEvent], str] = attrgetter("device_id")
         self.time_of: Callable[[IdentityEvent], EventTime] = attrgetter("at")
@@ -158,10 +168,33 @@ class IdentityStage:
         try:
             return self._decode_at_length(record.value)
         except Refused as refused:
+            if is_correction(record.value):
+                raise self._correction(record.value) from None
             if refused.reason in segment.MENDS:
                 with suppress(Refused):  # then the first word counts
                     return self._decode_translated(record)
             raise
+
+    def _decode_foreign(self, record: Record) -> IdentityEvent:
+        try:
+            return self._decode_translated(record)
+        except Refused:
+            if is_correction(record.value):
+                raise self._correction(record.value) from None
+            raise
+
+    def _correction(self, raw: bytes) -> Several:
+        """It, and a notice for each device that it names. Raises Refused."""
+        correction = read_correction(raw)
+        at, forward = correction.at, b""
+        if at > self._believable[1]:
+            self._believe(at)
+        event = CorrectionEvent(
+            f"correction:{correction.message_id}", correction.message_id, at, forward, identifiers=[], correction=correction
+        )
+        self._corrections.append(event)
+        notices = [DeviceNotice(device, correction.message_id, at, forward, identifiers=[], of=event) for device in correction.devices]
+        return Several([event, *notices])
 
     def _decode_translated(self, record: Record) -> IdentityEvent:
         """The record's one event. Raises Several, Refused, Unavailable."""
@@ -237,7 +270,26 @@ class IdentityStage:
                 if len(self._sound) > _CUSTOMERS_KEPT:
                     self._sound.clear()
                 self._sound |= owners
-        asked = [found for batch in batches for found in self._questions(batch)]
+        corrections, self._corrections = self._corrections, []
+        asked: list[_Question] = []
+        for batch in batches:
+            asked += self._corrected_questions(batch) if corrections else self._usual_questions(batch)
+        self._ask(asked)
+
+    def _ask(self, asked: list[_Question]) -> None:
+        """In order, corrections between the others."""
+        requests: list[tuple[IdentityEvent, LinkRequest]] = []
+        for event, request in asked:
+            if request is not None:
+                requests.append((event, request))
+            elif isinstance(event, CorrectionEvent) and event.correction is not None:
+                self._link(requests)
+                requests = []
+                event.corrected = self._directory.correct(event.correction)
+                event.told = [corrected_customer(event.correction, event.corrected, self._hash)]
+        self._link(requests)
+
+    def _link(self, asked: list[tuple[IdentityEvent, LinkRequest]]) -> None:
         if asked:
             for (event, _), linked in zip(asked, self._directory.link([request for _, request in asked]), strict=True):
                 event.linked = linked
@@ -245,35 +297,53 @@ class IdentityStage:
                 if linked.refused:
                     event.refused = refused_links(linked, event.event_id, event.at, self._hash)
 
-    def _questions(self, batch: Looked) -> list[tuple[IdentityEvent, LinkRequest]]:
+    def _new(self, batch: Looked) -> _New:
         """The events of a batch that bring something new."""
         events: list[IdentityEvent] = [event for _, _, event in batch.events if event.identifiers]
         if not events:
-            return []
+            return {}
         states: dict[str, DeviceState | None] = {device: batch.state_of(device) for device in {event.device_id for event in events}}
-        new = {id(event) for event in events if self._is_new(event, states[event.device_id])}
-        if not new:
-            return []
-        asking = {event.device_id for event in events if id(event) in new}
+        return {id(event): (event.device_id, states[event.device_id]) for event in events if self._is_new(event, states[event.device_id])}
+
+    def _usual_questions(self, batch: Looked) -> list[_Question]:
+        new = self._new(batch)
+        return self._questions(batch, new) if new else []
+
+    def _corrected_questions(self, batch: Looked) -> list[_Question]:
+        """After a correction each event that tells an identifier is asked about: what the states say of it may be true no more."""
+        new, anew = self._new(batch), False
+        for _, _, event in batch.events:
+            anew |= event.__class__ is CorrectionEvent
+            if anew and event.identifiers:
+                new[id(event)] = (event.device_id, batch.state_of(event.device_id))
+        return self._questions(batch, new) if new or anew else []
+
+    def _questions(self, batch: Looked, new: _New) -> list[_Question]:
+        asking = {device for device, _ in new.values()}
         first_seen: dict[str, EventTime] = {}
         told: set[tuple[str, str]] = set()
         linked_at: dict[str, EventTime] = {}
-        found: list[tuple[IdentityEvent, LinkRequest]] = []
+        found: list[_Question] = []
         for _, _, event in batch.events:
             device = event.device_id
             if device in asking:
                 first_seen[device] = min(event.at, first_seen.get(device, event.at))
                 if id(event) in new and not (event.at >= linked_at.get(device, event.at) and _tells_no_more(event, told)):
-                    state = states[device]
+                    _, state = new[id(event)]
                     found.append((event, self._request(event, state, first_seen[device])))
                     linked_at[device] = max(event.at, linked_at.get(device, state.linked_at if state else 0))
                     told.add((device, event.user or ""))
+            elif event.__class__ is CorrectionEvent:
+                found.append((event, None))
+                told.clear()
         return found
 
     def forget(self) -> None:
         self._survivors.clear()
         self._loaded.clear()
         self._sound.clear()
+        self._erased.clear()
+        self._corrections.clear()
         self._directory.forget()
 
     def largest(self) -> dict[str, int]:
@@ -281,7 +351,7 @@ class IdentityStage:
         return {"customer": self._largest}
 
     def step(self, state: DeviceState | None, event: IdentityEvent, watermark: EventTime) -> Step[DeviceState] | Output:
-        return step(state, event, self._survivors, self._refresh_after)
+        return step(state, event, self._survivors, self._refresh_after, self._erased)
 
     def wake(self, state: DeviceState, watermark: EventTime) -> Step[DeviceState]:
         return Step(state, changed=False)
@@ -326,7 +396,8 @@ class IdentityStage:
     def _is_new(self, event: IdentityEvent, state: DeviceState | None) -> bool:
         if event.found is not None or state is None or event.at < state.linked_at:
             return True
-        return any(identifier_name(identifier) not in state.links for identifier in event.identifiers or ())
+        links, erased = state.links, self._erased
+        return any((owner := links.get(identifier_name(identifier))) is None or owner in erased for identifier in event.identifiers or ())
 
     def _request(self, event: IdentityEvent, state: DeviceState | None, first_seen: EventTime) -> LinkRequest:
         found = event.found or Found()
@@ -346,11 +417,14 @@ class IdentityStage:
     def _hear(self, merges: dict[str, str]) -> None:
         if merges:
             self._survivors |= merges
+            self._erased |= self._directory.take_erased()
             for loser in self._survivors:
-                survivor = self._survivors[loser]
+                last, survivor = loser, self._survivors[loser]
                 while survivor in self._survivors:
-                    survivor = self._survivors[survivor]
+                    last, survivor = survivor, self._survivors[survivor]
                 self._survivors[loser] = survivor
+                if last in self._erased:
+                    self._erased[loser] = self._erased[last]
 
 
 def _tells_no_more(event: IdentityEvent, told: set[tuple[str, str]]) -> bool:

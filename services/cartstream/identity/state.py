@@ -2,6 +2,8 @@
 
 from __future__ import annotations
 
+from collections.abc import Container
+
 import msgspec
 
 from cartstream.events.records import make_id
@@ -13,6 +15,7 @@ class DeviceState(msgspec.Struct, array_like=True):
 
     `linked_at` is the latest event that told an identifier: an earlier one is told to the directory too.
     A device with two logins is `shared`: its anonymous events belong to nobody who is known.
+    A device of a customer who was erased says in `links`, under no name, when: what happened on it up to then is nobody's.
     """
 
     device_id: str
@@ -24,10 +27,31 @@ class DeviceState(msgspec.Struct, array_like=True):
     linked_at: EventTime = 0
 
 
-def anonymous_customer(device_id: str) -> str:
-    """The customer that a device is until somebody is known on it."""
-    return "c_" + make_id("device", device_id)[:24]
+def anonymous_customer(device_id: str, erased_at: EventTime = 0) -> str:
+    """The customer that a device is until somebody is known on it; another one after each erasure."""
+    return "c_" + make_id("device", device_id, *([erased_at] if erased_at else []))[:24]
 
 
 def shared_customer(device_id: str) -> str:
     return "c_" + make_id("shared", device_id)[:24]
+
+
+_ERASED_AT = ""
+
+
+def erased_at(state: DeviceState) -> EventTime:
+    """0: never."""
+    return int(state.links.get(_ERASED_AT, 0))
+
+
+def after_erasure(state: DeviceState, gone: Container[str], at: EventTime) -> bool:
+    """Take what was of the customers who are `gone` since `at` out of the state. False: nothing was."""
+    links = {name: owner for name, owner in state.links.items() if owner not in gone}
+    if state.customer_id in gone:
+        at = max(at, erased_at(state))
+        links[_ERASED_AT] = str(at)
+        state.customer_id, state.first_seen, state.seen_at = anonymous_customer(state.device_id, at), at + 1, max(at, state.seen_at)
+    elif len(links) == len(state.links):
+        return False
+    state.links = links
+    return True

@@ -11,6 +11,7 @@ from bisect import insort_right
 import msgspec
 
 from cartstream.events import topics
+from cartstream.events.read_model import ERASED
 from cartstream.events.records import ChannelFailed, Customer, Handover, Merge, Signal
 from cartstream.events.times import EventTime
 from cartstream.journeys import handover
@@ -114,6 +115,9 @@ def _apply(state: JourneyState, record: Waiting, rules: Journeys, found: Finding
 def _take_customer(state: JourneyState, customer: Customer, found: Findings) -> None:
     """The record in force from now on. A newer address may work where the old one was dead; an opt-out stays."""
     before = state.profile
+    if customer.erased:
+        _erase(state, customer.at, found)
+        return
     if customer.merged_into is not None or (before is not None and customer.at < before.at):
         found.outcomes.append(("customer", "not_in_force"))
         return
@@ -121,14 +125,17 @@ def _take_customer(state: JourneyState, customer: Customer, found: Findings) -> 
         failed = state.failed.get(channel)
         if failed is not None and failed.reason == "recipient_dead" and customer.at > failed.at:
             del state.failed[channel]
-    if not (customer.identifiers or customer.devices or customer.channels or customer.consent):
-        stop(state, customer.at, "erased", found)
-        state.profile, state.failed, state.ordered, state.sent, state.entered = None, {}, {}, [], []
-        return
     had_consent = before is not None and any(before.consent.values())
     state.profile = Profile(customer.at, dict(customer.consent), list(customer.channels), customer.timezone, customer.locale)
     if had_consent and not any(customer.consent.values()):
         stop(state, customer.at, "consent_revoked", found)
+
+
+def _erase(state: JourneyState, at: EventTime, found: Findings) -> None:
+    """What stays is a tombstone that takes nothing any more."""
+    stop(state, at, "erased", found)
+    state.pending, state.profile, state.failed, state.ordered, state.order_mark = [], None, {}, {}, 0
+    state.sent, state.entered, state.wrong_sends, state.merged_into = [], [], [], ERASED
 
 
 def _wait(state: JourneyState, record: Waiting, found: Findings) -> None:
@@ -152,9 +159,11 @@ def _at_once(state: JourneyState, signal: Signal, rules: Rules, found: Findings)
 
 
 def _forward(state: JourneyState, event: Signal | Customer | ChannelFailed, survivor: str, rules: Rules) -> Step[JourneyState]:
-    """A merged customer's own record says nothing about the survivor: identity speaks for both."""
+    """A merged customer's own record says nothing about the survivor: identity speaks for both. An erased one has none."""
     found = Findings()
-    if isinstance(event, Customer):
+    if not survivor:
+        found.outcomes.append(("record", "of_erased"))
+    elif isinstance(event, Customer):
         found.outcomes.append(("customer", "of_merged"))
     else:
         found.outputs.append(Output(topics.SIGNALS, survivor, msgspec.structs.replace(event, customer_id=survivor)))
@@ -180,7 +189,8 @@ def _receive(state: JourneyState | None, event: Handover, watermark: EventTime, 
         return _step(state, rules, found)
     if state is not None and state.merged_into is not None:
         moved = msgspec.structs.replace(event, survivor=state.merged_into)
-        found.outputs.append(Output(topics.SIGNALS, state.merged_into, moved))
+        if state.merged_into:
+            found.outputs.append(Output(topics.SIGNALS, state.merged_into, moved))
         return _step(state, rules, found)
     try:
         other = decode_state(event.state)

@@ -83,7 +83,9 @@ class Check:
             return [], refused
 
     def _read(self, event: IdentityEvent) -> tuple[str, ...]:
-        """What sessions mend in what identity passes on. Raises Refused."""
+        """What sessions mend in what identity passes on: of a correction nothing. Raises Refused."""
+        if not event.forward:
+            return ()
         click = clicks.decode_click(event.forward)
         clicks.time_of(click.timestamp, event.forward)
         return click.repairs if isinstance(click, clicks.RepairedClick) else ()

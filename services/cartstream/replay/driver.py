@@ -13,6 +13,7 @@ from typing import Any
 from cartstream.events import topics
 from cartstream.events.placement import partition_of
 from cartstream.events.times import EventTime
+from cartstream.identity.correction import copies, is_correction
 from cartstream.runtime.partition import Layout, Partition, StepFailed
 from cartstream.runtime.stage import Record, Stage
 from cartstream.runtime.store import MemoryStore, Wire
@@ -49,7 +50,12 @@ class Pipeline:
         self._partitions = {stage.name: [self._open(stage, number) for number in range(partitions)] for stage in stages}
 
     def feed(self, key: str, value: bytes, topic: str = topics.CLICKSTREAM) -> None:
-        self._enqueue(Wire(topic, key, value))
+        """A correction of identity goes to every partition, as it does live."""
+        if topic == topics.CLICKSTREAM and is_correction(value):
+            for number, copy in enumerate(copies(value, self._layout.partitions)):
+                self._enqueue(Wire(topic, key, copy, number))
+        else:
+            self._enqueue(Wire(topic, key, value))
 
     def run(self) -> None:
         """Until every queue is empty."""

@@ -12,6 +12,7 @@ from cartstream.detection.settings import DetectionSettings
 from cartstream.detection.stage import DetectionStage
 from cartstream.events import avro, topics
 from cartstream.events.adapters.recorded import Recorded
+from cartstream.events.read_model import ERASED
 from cartstream.events.records import Activity, Cart, Command, Decision, Merge, Signal
 from cartstream.events.times import SECOND, EventTime
 from cartstream.identity.directory import MemoryDirectory
@@ -129,6 +130,8 @@ class Replay:
         devices: dict[str, set[str]] = {}
         for device_id, state in self.pipeline.states("identity"):
             owner = self.directory.roots([state.customer_id]).get(state.customer_id, state.customer_id)
+            if owner == ERASED:
+                continue
             devices.setdefault(owner, set())
             if not device_id.startswith("user:"):
                 devices[owner].add(device_id)

@@ -4,6 +4,7 @@ from __future__ import annotations
 
 from dataclasses import dataclass
 
+from cartstream.events.read_model import ERASED
 from cartstream.events.records import Command
 from cartstream.events.times import EventTime
 from cartstream.senders.contacts import Standing
@@ -29,6 +30,8 @@ def judge(command: Command, standing: Standing, now: EventTime) -> bytes | Stop:
         return Stop("failed", f"unreadable_{standing.unreadable}")
     if standing.lost:
         return Stop("unreachable", "merge_chain")
+    if ERASED in (contact and contact.merged_into, standing.guard and standing.guard.merged_into):
+        return Stop("suppressed", "erased")
     if contact is None:
         return Stop("unreachable", "no_contact")
     if contact.consent.get(command.channel) is not True:

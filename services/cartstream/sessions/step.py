@@ -13,7 +13,7 @@ import msgspec
 from cartstream.events import topics
 from cartstream.events.clicks import Action, Click, Properties
 from cartstream.events.devices import device_kind
-from cartstream.events.read_model import Guard
+from cartstream.events.read_model import ERASED, Guard
 from cartstream.events.records import Activity, Customer, ExitHint, Habits, Handover, Merge, Session, make_id
 from cartstream.events.times import EventTime
 from cartstream.runtime.stage import Output, Step
@@ -77,7 +77,7 @@ def step(state: CustomerState | None, event: Event, watermark: EventTime, rules:
         state = CustomerState(event.customer_id)
     if isinstance(event, ClickEvent):
         if state.merged_into is not None:
-            return _keep(state, rules, [Output(topics.IDENTIFIED, state.merged_into, event.raw)])
+            return _keep(state, rules, _passed_on(state, event.raw))
         if event.__class__ is not ClickEvent:
             return _repaired(state, event, watermark, rules)
         return _click(state, event, watermark, rules)
@@ -86,6 +86,8 @@ def step(state: CustomerState | None, event: Event, watermark: EventTime, rules:
         return _hand_over(state, record, rules)
     if isinstance(record, Handover):
         return _receive(state, record, rules)
+    if record.erased:
+        return _forget(state, record, rules)
     if state.merged_into is not None:
         return _keep(state, rules, [])  # the survivor has its own record since the merge: this one must not overwrite its consent
     return _keep(state, rules, [Output(topics.ACTIVITY, event.customer_id, record)])
@@ -256,13 +258,28 @@ def _hand_over(state: CustomerState, event: Merge, rules: SessionRules) -> Step[
     return _keep(tombstone, rules, outputs)
 
 
+def _passed_on(state: CustomerState, value: bytes | Handover) -> list[Output]:
+    """To the survivor; what comes for an erased customer ends here."""
+    return [Output(topics.IDENTIFIED, state.merged_into, value)] if state.merged_into else []
+
+
+def _forget(state: CustomerState, event: Customer, rules: SessionRules) -> Step[CustomerState]:
+    """What stays of an erased customer is a tombstone that takes nothing any more. Sessions that were over before are told of."""
+    over = [visit for visit in state.visits if _ends_at(visit, rules) <= event.at]
+    outputs, outcomes = _end(state, over, rules) if over else ([], _ON_TIME)
+    tombstone = CustomerState(
+        event.customer_id, Guard(merged_into=ERASED), last_activity=max(state.last_activity, event.at), merged_into=ERASED
+    )
+    outputs.append(Output(topics.ACTIVITY, event.customer_id, event))
+    return Step(tombstone, outputs, _next_wake(tombstone, rules), outcomes=[*outcomes, ("customer", "erased")])
+
+
 def _receive(state: CustomerState, event: Handover, rules: SessionRules) -> Step[CustomerState]:
     """A merge acts when it is read, on both carts as they are then."""
     if event.service != SERVICE:
         return _keep(state, rules, [])
     if state.merged_into is not None:
-        moved = msgspec.structs.replace(event, survivor=state.merged_into)
-        return _keep(state, rules, [Output(topics.IDENTIFIED, state.merged_into, moved)])
+        return _keep(state, rules, _passed_on(state, msgspec.structs.replace(event, survivor=state.merged_into)))
     other = layouts.decode_state(event.state)
     for visit in other.visits:
         state.visits.append(visit)

@@ -1,0 +1,91 @@
+"""What an operator says of customers, as records of the clickstream: so a replay of the clickstream comes to the same.
+
+A correction is JSON like an event, of a type that no tracker sends. One is written to every partition, the first of them without
+`copy`: so each partition meets it in the order of its own events, and one of them tells of it.
+"""
+
+from __future__ import annotations
+
+from datetime import UTC, datetime, timedelta
+from typing import Annotated
+
+import msgspec
+from msgspec import Meta
+from msgspec.structs import replace
+
+from cartstream.errors import Refused
+from cartstream.events.clicks import EARLIEST, LATEST, MAX_ID
+from cartstream.events.records import Identifier
+from cartstream.events.times import EventTime, from_datetime
+from cartstream.identity.nodes import identifier_name, identifier_named
+
+MOST_NAMES = 12_000
+_Name = Annotated[str, Meta(pattern=r"^[a-z_]+:[^\x1f]", max_length=MAX_ID + 32)]
+_Devices = Annotated[list[Annotated[str, Meta(min_length=1, max_length=MAX_ID)]], Meta(max_length=MOST_NAMES)]
+
+
+class Corrected(msgspec.Struct):
+    """What came of it: `customers` are all ids that this customer ever had. `again`: it had been done before."""
+
+    customer_id: str
+    at: EventTime
+    customers: list[str]
+    identifiers: int
+    devices: int
+    again: bool = False
+
+
+class Erase(msgspec.Struct, tag_field="type", tag="cartstream.erase", rename="camel", omit_defaults=True):
+    """Forget whoever has `identifier`: all that was told of them up to `timestamp`. `devices` are theirs, as far as was known."""
+
+    message_id: Annotated[str, Meta(min_length=1, max_length=MAX_ID)]
+    timestamp: Annotated[datetime, Meta(tz=True)]
+    identifier: _Name
+    devices: _Devices = []
+    copy: bool = False
+
+    @property
+    def at(self) -> EventTime:
+        return from_datetime(self.timestamp)
+
+    @property
+    def subject(self) -> Identifier:
+        return identifier_named(self.identifier)
+
+
+Correction = Erase
+_decode = msgspec.json.Decoder(Correction).decode
+_EPOCH = datetime.fromtimestamp(0, UTC)
+_PREFIX = b'{"type":"cartstream.'
+
+
+def is_correction(raw: bytes) -> bool:
+    return raw.startswith(_PREFIX)
+
+
+def read_correction(raw: bytes) -> Correction:
+    """Raises Refused."""
+    try:
+        correction = _decode(raw)
+    except msgspec.DecodeError as error:
+        raise Refused("wrong_schema", f"no correction of identity: {error}") from error
+    if not EARLIEST <= correction.at <= LATEST:
+        raise Refused("wrong_schema", "the time of a correction is absurd")
+    return correction
+
+
+def written(correction: Correction) -> bytes:
+    return msgspec.json.encode(correction)
+
+
+def copies(raw: bytes, count: int) -> list[bytes]:
+    """Of a written correction, one for each partition; of one that cannot be read, itself."""
+    try:
+        correction = read_correction(raw)
+    except Refused:
+        return [raw]
+    return [raw, *[written(replace(correction, copy=True))] * (count - 1)]
+
+
+def erasure(message_id: str, at: EventTime, identifier: Identifier, devices: list[str]) -> Erase:
+    return Erase(message_id, _EPOCH + timedelta(milliseconds=at), identifier_name(identifier), devices)
