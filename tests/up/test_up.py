@@ -75,6 +75,17 @@ def test_services_come_up_on_an_embedded_broker_and_stop_when_told(tmp_path: Pat
     assert not any(map(alive, pids))
 
 
+def test_products_come_up_beside_detection(tmp_path: Path, ups: list[Up], monkeypatch: pytest.MonkeyPatch) -> None:
+    monkeypatch.setenv("CARTSTREAM_WATCH_PRODUCTS", "1")
+    up = Up(tmp_path / "log", "--only", "detection,products")
+    ups.append(up)
+    up.wait_ready(2)
+    up.process.send_signal(signal.SIGTERM)
+
+    assert list(up.services()) == ["products", "detection"]
+    assert up.process.wait(WAIT_SECONDS) == 0
+
+
 def test_a_service_that_dies_is_named_and_takes_all_down(tmp_path: Path, ups: list[Up]) -> None:
     up = Up(tmp_path / "log", "--only", "sessions,detection")
     ups.append(up)
