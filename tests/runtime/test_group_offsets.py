@@ -2,7 +2,7 @@
 
 from __future__ import annotations
 
-from contextlib import closing
+from contextlib import closing, suppress
 from pathlib import Path
 
 import pytest
@@ -27,20 +27,34 @@ OF_A_COORDINATOR = (
 
 def commit(kafka: RealKafka, group: str, *places: TopicPartition) -> None:
     with closing(Consumer(consumer_config(kafka.address, group, 6_000))) as consumer:
-        consumer.commit(offsets=list(places), asynchronous=False)
+        done = consumer.commit(offsets=list(places), asynchronous=False)
+    assert [place.error for place in done] == [None] * len(places)
+
+
+def told(offsets: GroupOffsets) -> dict[int, int]:
+    """A broker that has just started does not know the group's coordinator at once."""
+    answers: list[dict[int, int]] = []
+
+    def answered() -> bool:
+        with suppress(Unavailable):
+            answers.append(offsets.ask(ASK_S))
+        return bool(answers)
+
+    until(answered, "the group's coordinator")
+    return answers[0]
 
 
 def test_it_tells_what_was_committed_and_what_came_since(kafka: RealKafka, topic_prefix: str) -> None:
     topic, group = topic_prefix + "t", topic_prefix + "g"
     kafka.create_topics({topic: 3})
     offsets = GroupOffsets(kafka.address, group, topic)
-    assert offsets.ask(ASK_S) == {}
+    assert told(offsets) == {}
 
     commit(kafka, group, TopicPartition(topic, 0, 7), TopicPartition(topic, 2, 1))
-    assert offsets.ask(ASK_S) == {0: 7, 2: 1}
+    assert told(offsets) == {0: 7, 2: 1}
 
     commit(kafka, group, TopicPartition(topic, 0, 8))
-    assert offsets.ask(ASK_S) == {0: 8, 2: 1}
+    assert told(offsets) == {0: 8, 2: 1}
 
 
 def test_on_a_topic_that_is_not_there_nothing_is_committed(kafka: RealKafka, topic_prefix: str) -> None:
@@ -58,10 +72,10 @@ def test_a_transaction_under_way_is_neither_told_nor_waited_for(kafka: RealKafka
     with closing(Consumer(consumer_config(kafka.address, group, 6_000))) as consumer:
         producer.send_offsets_to_transaction([TopicPartition(topic, 0, 9)], consumer.consumer_group_metadata(), ASK_S)
 
-    assert offsets.ask(ASK_S) == {0: 7}
+    assert told(offsets) == {0: 7}
 
     producer.commit_transaction(ASK_S)
-    until(lambda: offsets.ask(ASK_S) == {0: 9}, "the broker's marker")
+    until(lambda: told(offsets) == {0: 9}, "the broker's marker")
 
 
 def test_a_kafka_that_does_not_answer_is_unavailable() -> None:

@@ -34,6 +34,9 @@ class GroupOffsets:
                 return self._without(found.error)
             asked = [TopicPartition(self._topic, number) for number in found.partitions]
             places = self._client.committed(asked, timeout=timeout_s)
+            for place in places:
+                if place.error is not None:
+                    raise KafkaException(place.error)
         except KafkaException as error:
             raise Unavailable(f"Kafka (offsets committed on {self._topic}): {error.args[0].str()}") from error
         return {place.partition: place.offset for place in places if place.offset >= 0}

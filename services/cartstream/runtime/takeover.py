@@ -97,6 +97,8 @@ class Takeover:
         """The group's offset, below 0 without one; waits for the end of a transaction under way. Raises Unavailable."""
         try:
             (place,) = self._consumer.committed([TopicPartition(self._topic, number)], timeout=10)
+            if place.error is not None:
+                raise KafkaException(place.error)
         except KafkaException as error:
             raise Unavailable(f"Kafka (committed offsets): {error.args[0].str()}") from error
         return int(place.offset) if place.offset >= 0 else -1
