@@ -54,6 +54,19 @@ def test_a_call_that_does_not_come_back_is_left_behind_and_the_next_is_made() ->
     never.set()
 
 
+def test_a_watermark_that_cannot_be_told_ends_nothing_and_the_next_is_told(kafka: RealKafka) -> None:
+    """Once the client knows the topic it refuses what the topic, as the broker that it asked has it, cannot take."""
+    out = f"told-{uuid4().hex[:12]}"
+    kafka.create_topics({out: 1})
+    publisher = Publisher(kafka.address, "", f"{out}.one", 10.0)
+    publisher.tell([Wire(out, None, b"first", partition=0)])
+    assert read(kafka.address, out, 1, group=f"{out}.before") == [b"first"]
+    publisher.tell([Wire(out, None, b"nowhere", partition=9)])
+    publisher.tell([Wire(out, None, b"next", partition=0)])
+    publisher.close()
+    assert read(kafka.address, out, 2, group=f"{out}.after") == [b"first", b"next"]
+
+
 @pytest.fixture
 def proxied() -> Iterator[tuple[RealKafka, Proxy]]:
     port = free_port()

@@ -119,14 +119,22 @@ class Publisher:
         """Pass watermarks on, outside any transaction and without waiting: one that is lost is overtaken by the next."""
         if self._teller is None:
             self._teller = Producer({name: value for name, value in self._config.items() if not name.startswith("transaction")})
-        for mark in marks:
-            while True:
-                try:
-                    self._teller.produce(self._prefix + mark.topic, mark.value, partition=mark.partition)
-                    break
-                except BufferError:
-                    self._teller.poll(0.05)
-        self._teller.poll(0)
+        try:
+            for mark in marks:
+                self._tell(mark)
+            self._teller.poll(0)
+        except KafkaException as error:
+            # Such as a broker that has just come back and does not know the topic yet.
+            logger().warning("watermarks were not told", error=error.args[0].name(), count=len(marks))
+            self._teller = None
+
+    def _tell(self, mark: Wire) -> None:
+        while True:
+            try:
+                self._teller.produce(self._prefix + mark.topic, mark.value, partition=mark.partition)
+                return
+            except BufferError:
+                self._teller.poll(0.05)
 
     def close(self, seconds: float = 2.0) -> None:
         """Let the last watermarks out."""
