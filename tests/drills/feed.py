@@ -33,6 +33,8 @@ class Feed(threading.Thread):
                 "message.max.bytes": 12_000_000,
                 "message.timeout.ms": int(_FLUSH_S * 1000),
                 "reconnect.backoff.max.ms": 500,
+                # A broker that has just come back may not know the topic yet.
+                "topic.metadata.propagation.max.ms": int(_FLUSH_S * 1000),
                 "log_level": 0,
             }
         )

@@ -11,7 +11,7 @@ from collections.abc import Callable
 from confluent_kafka import KafkaException
 from confluent_kafka.admin import AdminClient, ClusterMetadata  # type: ignore[attr-defined]
 
-START_SECONDS = 60.0
+START_SECONDS = 120.0
 ASK_SECONDS = 0.5
 
 
@@ -28,7 +28,7 @@ def wait_for_brokers(
 ) -> None:
     """Return once `count` brokers are in the metadata of the cluster, which must be the one wanted if it has a name.
 
-    `still_running` is called between tries and raises if waiting longer is pointless. Raises TimeoutError after 60 s.
+    `still_running` is called between tries and raises if waiting longer is pointless. Raises TimeoutError after 120 s.
     """
 
     def all_there(cluster: ClusterMetadata) -> bool:
@@ -38,12 +38,12 @@ def wait_for_brokers(
 
 
 def wait_until_missed(address: str, node: int) -> None:
-    """Return once the others know that a broker has gone: they do when its session has run out. Raises TimeoutError after 60 s."""
+    """Return once the others know that a broker has gone: they do when its session has run out. Raises TimeoutError after 120 s."""
     _wait(address, lambda cluster: node not in cluster.brokers, f"still counts on broker {node}")
 
 
 def wait_until_in_sync(address: str, still_running: Callable[[], None] = lambda: None) -> None:
-    """Return once every replica of every partition is in sync, so that any one broker may go. Raises TimeoutError after 60 s."""
+    """Return once every replica of every partition is in sync, so that any one broker may go. Raises TimeoutError after 120 s."""
 
     def in_sync(cluster: ClusterMetadata) -> bool:
         places = [place for topic in cluster.topics.values() for place in topic.partitions.values()]
