@@ -12,16 +12,19 @@ import uuid
 from collections.abc import Callable, Iterator
 from contextlib import contextmanager
 from dataclasses import dataclass
+from pathlib import Path
 
+import yaml
 from confluent_kafka import Consumer, Producer
 
-from cartstream.embedded import EmbeddedRedis
+from cartstream.embedded.redis import EmbeddedRedis, system_server
 from cartstream.events import clicks
 from cartstream.runtime.kafka import ensure_topics
 from tests.bench.traffic import clicks as generate
 from tests.bench.warm import warm_up
 from tests.support.kafka import RealKafka
 
+COMPOSE = Path(__file__).parents[2] / "docker-compose.yml"
 PARTITIONS = 4
 START = 1_764_000_000_000
 SECRETS = {"CARTSTREAM_HASH_KEY": "benchmark-only-" * 3, "CARTSTREAM_VAULT_KEYS": "k1=" + "A" * 43 + "="}
@@ -50,11 +53,18 @@ class Ground:
 
 @contextmanager
 def ground() -> Iterator[Ground]:
-    """A warm Kafka and a Redis with AOF everysec, for as long as the block."""
-    with RealKafka(long_lived=True) as kafka, EmbeddedRedis(append_only=True) as redis:
+    """A warm Kafka, and a Redis as in production, an installed one if there is: the wheel's has no jemalloc."""
+    with RealKafka(long_lived=True) as kafka, EmbeddedRedis(server=system_server(), append_only=True, settings=redis_settings()) as redis:
         if kafka.pids:
             print(f"the broker is warm after {warm_up(kafka):.0f} s", file=sys.stderr)
         yield Ground(kafka.address, redis.url, kafka.pid, redis.pid)
+
+
+def redis_settings() -> dict[str, str]:
+    """What the compose file says of Redis, but for places, access and size."""
+    words: list[str] = yaml.safe_load(COMPOSE.read_text())["services"]["redis"]["command"]
+    said = {name.removeprefix("--"): value for name, value in zip(words[1::2], words[2::2], strict=True)}
+    return {name: said[name] for name in ("appendfsync", "auto-aof-rewrite-min-size", "rdbcompression")}
 
 
 def fill(on: Ground, prefix: str, count: int, devices: int, per_second: int = 500, products: int = 5_000) -> None:
