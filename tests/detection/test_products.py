@@ -72,6 +72,35 @@ def test_a_product_in_the_cart_that_becomes_cheaper_is_told_with_both_prices() -
 
 
 DAY_MINUTES = 24 * 60
+TAKEN_BACK: dict[str, tuple[list[Product], list[str]]] = {
+    "dearer again": ([product(100, 8.0, 10.0), product(200, 9.0, 8.0)], ["price_dropped", "product_changed"]),
+    "sold out": ([product(100, 8.0, 10.0), product(200, 8.0, 8.0, there=False)], ["price_dropped", "product_changed"]),
+    "cheaper still": ([product(100, 8.0, 10.0), product(200, 7.0, 8.0)], ["price_dropped"]),
+    "back, and sold out at once": (
+        [product(100, there=False), product(200), product(300, there=False)],
+        ["back_in_stock", "product_changed"],
+    ),
+    "of another product that is wanted": (
+        [product(100, 8.0, 10.0), product(200, 20.0, 10.0, id="hat")],
+        ["price_dropped", "product_changed"],
+    ),
+    "of one that nobody wants": ([product(100, 8.0, 10.0), product(200, 20.0, 10.0, id="sock")], ["price_dropped"]),
+    "two days later": ([product(100, 8.0, 10.0), product(100 + 2 * DAY_MINUTES, 9.0, 8.0)], ["price_dropped"]),
+    "nothing was said": ([product(100, 12.0, 10.0), product(200, 12.0, 12.0, there=False)], []),
+}
+
+
+@pytest.mark.parametrize("case", TAKEN_BACK)
+@pytest.mark.parametrize("products_first", [False, True])
+def test_what_was_said_is_taken_back_when_it_holds_no_longer(case: str, products_first: bool) -> None:
+    changes, expected = TAKEN_BACK[case]
+    shopper = Shopper().visit(0, 10).add(5, "shoe").add(6, "hat")
+    running = run(*([*changes, *shopper.activities] if products_first else [*shopper.activities, *changes]))
+    signals = [signal for signal in running.published("signals") if isinstance(signal, Signal) and signal.product is not None]
+
+    assert [signal.kind for signal in sorted(signals, key=lambda signal: signal.at)] == expected
+
+
 STORIES: dict[str, tuple[Shopper, list[Product], list[str]]] = {
     "what was looked at lately counts": (looked(), [product(100, 8.0, 10.0)], ["price_dropped"]),
     "a week after the look it counts": (looked(), [product(10 + 7 * DAY_MINUTES - 1, 8.0, 10.0)], ["price_dropped"]),

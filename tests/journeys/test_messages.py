@@ -78,6 +78,20 @@ def test_what_became_of_a_product_is_told_at_once_and_once_with_all_that_is_know
     assert (command.template, command.product, command.cart) == (journey, change, None)
 
 
+@pytest.mark.parametrize(("product_id", "hours", "goes_out"), [("shoe", 3, False), ("hat", 3, True), ("shoe", 22, True)])
+def test_a_message_that_waits_does_not_go_out_when_it_is_no_longer_true(product_id: str, hours: int, goes_out: bool) -> None:
+    at_night = NOON + 11 * HOUR
+    dropped = signal(
+        "price_dropped", at_night, episode=f"shoe:{at_night}", viewed=["shoe"], product=ProductChange("shoe", 8.0, 10.0, "EUR")
+    )
+    later = at_night + hours * HOUR
+    changed = signal("product_changed", later, episode=f"{product_id}:{later}", product=ProductChange(product_id, 9.0, 8.0, "EUR"))
+    running = run(customer(channels=["push"]), dropped, changed)
+
+    assert messages(running) == ([("price_drop", "alert", "push", 20)] if goes_out else [])
+    assert rules(running, "stopped") == ([] if goes_out else [("price_drop", "product_changed")])
+
+
 def test_what_became_of_a_product_is_not_told_to_who_has_bought_since() -> None:
     change = ProductChange("shoe", 8.0, 10.0, "EUR")
     at_night = NOON + 11 * HOUR

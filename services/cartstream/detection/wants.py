@@ -16,7 +16,9 @@ from cartstream.events.records import Activity, Cart, ProductChange, Signal
 from cartstream.events.times import DAY, SECOND, EventTime
 
 WANTS_LIMIT = 32
-PRICE_DROPPED, BACK_IN_STOCK = "price_dropped", "back_in_stock"
+PRICE_DROPPED, BACK_IN_STOCK, PRODUCT_CHANGED = "price_dropped", "back_in_stock", "product_changed"
+STILL_WAITING = 2 * DAY
+"""So long after something was said of a product a message of it may still wait to be sent."""
 
 
 def follow(state: DetectionState, activity: Activity, settings: DetectionSettings, found: Found) -> None:
@@ -72,14 +74,17 @@ def apply(state: DetectionState, told: Told, settings: DetectionSettings, found:
     if want is None or not _wanted(want, told.at, settings):
         return
     change = told.change
-    returned = change.available is True and want.gone
+    returned, sold_out = change.available is True and want.gone, change.available is False and not want.gone
     known = want.price if want.price is not None else change.previous_price
     comparable = known is not None and change.price is not None and want.currency in (None, change.currency)
     dropped = comparable and change.price <= known * (1 - settings.price_drop_percent / 100) and change.price < known  # type: ignore[operator]
+    raised = comparable and change.price > known  # type: ignore[operator]
     if not comparable:
         known = change.price
     want.price, want.currency, want.gone = known, change.currency or want.currency, change.available is False
     product = ProductChange(want.product_id, change.price, known, want.currency, change.name)
+    if sold_out or raised:
+        _take_back(state, product, change.at, found)
     if returned:
         _say(state, BACK_IN_STOCK, want, product, change.at, settings, found)
     if dropped and want.gone:
@@ -188,6 +193,14 @@ def _know(want: Want, change: Change) -> None:
     if change.price is not None:
         want.price, want.currency = change.price, change.currency
     want.gone = change.available is False
+
+
+def _take_back(state: DetectionState, product: ProductChange, at: EventTime, found: Found) -> None:
+    """What was said of a product of late holds no longer: a message that still waits must not go out."""
+    if any(at - state.signalled_at.get(kind, at - STILL_WAITING) < STILL_WAITING for kind in (PRICE_DROPPED, BACK_IN_STOCK)):
+        episode = f"{product.product_id}:{at}"
+        id = signal_id(PRODUCT_CHANGED, state.customer_id, episode)
+        found.signal(Signal(id, PRODUCT_CHANGED, state.customer_id, at, at, episode, product=product))
 
 
 def _say(

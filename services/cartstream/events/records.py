@@ -138,10 +138,11 @@ class Signal(msgspec.Struct, frozen=True):
     """What journeys decide on (topic `signals`, key customer_id).
 
     kind: exit_intent, cart_abandoned, checkout_abandoned, browse_abandoned, cart_recovered, price_dropped, back_in_stock,
-    shopper_returned, shopper_idle, cart_updated, cart_emptied, order_placed (told at once, with nothing but the order). For abandonments
-    `at` is when it became true, `last_activity` what the steps' delays count from, and `episode` what identifies it (the cart version, the
-    session for exit and browse, product and time for a product's change). `amount` is what a recovery brought, in the order's
-    currency, or without a sum in the order the cart's value in the cart's.
+    product_changed (what one of these two said holds no longer), shopper_returned, shopper_idle, cart_updated, cart_emptied,
+    order_placed (told at once, with nothing but the order). For abandonments `at` is when it became true, `last_activity` what the
+    steps' delays count from, and `episode` what identifies it (the cart version, the session for exit and browse, product and time for a
+    product's change). `amount` is what a recovery brought, in the order's currency, or without a sum in the order the cart's value in
+    the cart's.
     """
 
     id: str

@@ -28,6 +28,8 @@ def apply_signal(state: JourneyState, signal: Signal, rules: Journeys, found: Fi
         case "cart_updated":
             older = _of_carts(rules)
             stop(state, signal.at, "cart_changed", found, lambda entry: older(entry) and _older_version(entry, signal))
+        case "product_changed":
+            stop(state, signal.at, "product_changed", found, lambda entry: _of_product(entry, signal))
         case "shopper_returned":
             _hold(state, signal.at, found)
         case "shopper_idle":
@@ -137,6 +139,11 @@ def stop(
 def _of_carts(rules: Journeys) -> Callable[[Entry], bool]:
     names = {journey.name for journey in rules.journeys if journey.of_carts}
     return lambda entry: entry.journey in names
+
+
+def _of_product(entry: Entry, signal: Signal) -> bool:
+    """It says of the product what is not so any more."""
+    return entry.product is not None and signal.product is not None and entry.product.product_id == signal.product.product_id
 
 
 def _older_version(entry: Entry, signal: Signal) -> bool:

@@ -105,7 +105,15 @@ class JourneyState(msgspec.Struct, array_like=True):
 
 
 # At the same millisecond consent comes first, then what stops, then what starts.
-_RANKS = {"order_placed": 2, "cart_emptied": 3, "cart_updated": 4, "cart_recovered": 5, "shopper_returned": 6, "shopper_idle": 8}
+_RANKS = {
+    "order_placed": 2,
+    "cart_emptied": 3,
+    "cart_updated": 4,
+    "product_changed": 4,
+    "cart_recovered": 5,
+    "shopper_returned": 6,
+    "shopper_idle": 8,
+}
 _STARTS = 7
 OrderKey: TypeAlias = tuple[EventTime, int, str]
 
