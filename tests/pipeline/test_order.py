@@ -6,7 +6,7 @@ import itertools
 
 import pytest
 
-from cartstream.events.records import Command
+from cartstream.events.records import Command, Signal
 from tests.pipeline.shop import HOUR, LATENESS, MINUTE, Event, Partial, event
 
 CONSENT = {"email": True, "sms": True, "push": True}
@@ -52,6 +52,17 @@ def test_a_removal_an_order_and_a_snapshot_may_come_in_any_order_within_the_late
     assert [(item.product_id, item.quantity) for item in reminder.cart.items] == [("a", 2)]
 
     assert run([*logins, *(changes[n] for n in arrival)]).outcome() == expected.outcome()
+
+
+@pytest.mark.parametrize("apart", [0, 500], ids=["at once", "half a second apart"])
+def test_an_order_that_browser_and_server_tell_of_is_one_whichever_comes_first(apart: int) -> None:
+    added = event("d1", HOUR, "Product Added", product_id="a")
+    told = [event("d1", 2 * HOUR + n * apart, "Order Completed", number=n, order_id="o", products=[{"product_id": "a"}]) for n in range(2)]
+    expected, otherwise = run([known("d1", 0), added, *told]), run([known("d1", 0), added, *reversed(told)])
+    (first,), (second,) = ([signal for signal in each.records(Signal) if signal.kind == "order_placed"] for each in (expected, otherwise))
+    assert (first.id, first.order) == (second.id, second.order)
+    assert second.at - first.at == apart, "told at once: the time is that of the one that came first"
+    assert [each.outcome()["commands"] for each in (expected, otherwise)] == [[], []]
 
 
 def a_login_long_after_the_cart(*between: Event) -> list[Event]:
