@@ -10,13 +10,13 @@ from hypothesis import strategies as st
 
 from cartstream.detection import DetectionStage
 from cartstream.detection.settings import DetectionSettings
-from cartstream.events.records import ChannelFailed, Customer, Signal
+from cartstream.events.records import ChannelFailed, Command, Customer, ProductChange, Signal
 from cartstream.events.times import HOUR, MINUTE, EventTime
 from cartstream.runtime.settings import load
 from tests.detection.harness import END, Partition
 from tests.detection.shopper import T0
 from tests.detection.test_order_independence import Visit, shopper_of, visits
-from tests.journeys.story import CHANNELS, customer, partition
+from tests.journeys.story import CHANNELS, customer, partition, signal
 
 Arrival = tuple[EventTime, msgspec.Struct]
 
@@ -44,6 +44,12 @@ failures = st.lists(
     ),
     max_size=2,
 )
+PRODUCT_KINDS = ("price_dropped", "back_in_stock", "product_changed")
+products = st.lists(
+    st.tuples(st.integers(-600, 1_000), st.sampled_from(PRODUCT_KINDS), st.sampled_from(["shoe", "hat"])),
+    max_size=12,
+    unique_by=lambda told: told[0],
+)
 stories = st.tuples(visits, customers, failures, st.lists(st.integers(0, 1_000), max_size=3))
 
 
@@ -55,6 +61,20 @@ def signals_of(plan: list[Visit], exits: list[int]) -> list[Signal]:
     detecting.feed(*sorted(shopper.activities, key=lambda activity: activity.at))
     detecting.advance(END)
     return sorted(detecting.published("signals"), key=lambda signal: (signal.at, signal.id))
+
+
+def of_products(told: list[tuple[int, str, str]]) -> list[Signal]:
+    """The price tells them apart."""
+    return [
+        signal(
+            kind,
+            T0 + minutes * MINUTE,
+            episode=f"{product_id}:{minutes}",
+            viewed=[product_id],
+            product=ProductChange(product_id, float(number)),
+        )
+        for number, (minutes, kind, product_id) in enumerate(told)
+    ]
 
 
 def at_of(record: Any) -> EventTime:
@@ -107,6 +127,39 @@ def test_arrival_order_changes_nothing_that_can_wait(
 
     assert run(shuffled, None) == expected
     assert run(shuffled, 45 * MINUTE) == expected
+
+
+@settings(max_examples=60, deadline=None)
+@given(plan=visits, known=customers, told=products, jitter=st.lists(st.integers(0, 180), min_size=97, max_size=97))
+def test_what_is_told_of_products_depends_on_event_times_alone(
+    plan: list[Visit], known: list[Customer], told: list[tuple[int, str, str]], jitter: list[int]
+) -> None:
+    everything = (*known, *signals_of(plan, []), *of_products(told))
+    records: list[Arrival] = [(at_of(record), record) for record in everything]
+    shuffled = [(at + jitter[index % 97] * MINUTE, record) for index, (at, record) in enumerate(records)]
+
+    assert run(shuffled, 45 * MINUTE) == run(records, 30 * MINUTE)
+
+
+@settings(max_examples=60, deadline=None)
+@given(plan=visits, known=customers, told=products)
+def test_no_message_says_of_a_product_what_holds_no_longer(
+    plan: list[Visit], known: list[Customer], told: list[tuple[int, str, str]]
+) -> None:
+    running, spoken = partition(), of_products(told)
+    running.feed(*sorted((*known, *signals_of(plan, []), *spoken), key=at_of))
+    running.advance(END)
+
+    sent = [command for channel in CHANNELS for command in running.published(f"commands.{channel}") if command.product is not None]
+    for command in sent:
+        cause = spoken[int(command.product.price or 0)]
+        assert cause.kind != "product_changed"
+        assert not [later for later in spoken if _takes_back(later, cause, command)]
+
+
+def _takes_back(later: Signal, cause: Signal, command: Command) -> bool:
+    about_it = later.product is not None and cause.product is not None and later.product.product_id == cause.product.product_id
+    return later.kind == "product_changed" and about_it and cause.at < later.at <= command.at
 
 
 @settings(max_examples=60, deadline=None)
