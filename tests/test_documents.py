@@ -6,6 +6,7 @@ import re
 from pathlib import Path
 
 import pytest
+from click import Context
 from click.testing import CliRunner
 
 from cartstream.cli import cli
@@ -46,9 +47,9 @@ def test_every_command_exists(document: Path) -> None:
 
 
 def _known(words: list[str]) -> bool:
-    if words[0] not in cli.commands:
+    command = cli.get_command(Context(cli), words[0])
+    if command is None:
         return False
-    command = cli.commands[words[0]]
     return len(words) == 1 or not hasattr(command, "commands") or words[1] in command.commands
 
 

@@ -6,22 +6,39 @@ import base64
 import os
 import secrets
 import sys
+from importlib import import_module
 
 import click
 
 from cartstream import __version__
-from cartstream.demo.command import demo
-from cartstream.detection.intent.command import detection
 from cartstream.errors import CartstreamError, ConfigError
-from cartstream.identity.command import identity
-from cartstream.replay.command import replay
-from cartstream.replay.events_command import events
-from cartstream.runtime.state_command import state
-from cartstream.up.command import up
 from cartstream.up.services import OPTIONAL, SERVICES
 
+_ELSEWHERE = {
+    "replay": "cartstream.replay.command",
+    "events": "cartstream.replay.events_command",
+    "state": "cartstream.runtime.state_command",
+    "identity": "cartstream.identity.command",
+    "detection": "cartstream.detection.intent.command",
+    "up": "cartstream.up.command",
+    "demo": "cartstream.demo.command",
+}
 
-@click.group()
+
+class _Commands(click.Group):
+    """Loads a command of another module when it is asked for: a service that starts, or `--version`, does not wait for them all."""
+
+    def list_commands(self, context: click.Context) -> list[str]:
+        return sorted((*super().list_commands(context), *_ELSEWHERE))
+
+    def get_command(self, context: click.Context, name: str) -> click.Command | None:
+        if name not in _ELSEWHERE:
+            return super().get_command(context, name)
+        command: click.Command = getattr(import_module(_ELSEWHERE[name]), name)
+        return command
+
+
+@click.group(cls=_Commands)
 @click.version_option(__version__, prog_name="cartstream")
 def cli() -> None:
     """Streaming identity, sessions, carts and journeys: every message exactly once, never after the purchase."""
@@ -116,15 +133,6 @@ def keys() -> None:
     click.echo(f"CARTSTREAM_HASH_KEY={secrets.token_urlsafe(32)}")
     click.echo(f"CARTSTREAM_VAULT_KEYS=k1={base64.b64encode(os.urandom(32)).decode()}")
     click.echo(f"CARTSTREAM_VAPID_PRIVATE_KEY={generate()[0]}")
-
-
-cli.add_command(replay)
-cli.add_command(events)
-cli.add_command(state)
-cli.add_command(identity)
-cli.add_command(detection)
-cli.add_command(up)
-cli.add_command(demo)
 
 
 def main() -> None:
