@@ -67,14 +67,20 @@ def test_a_watermark_that_cannot_be_told_ends_nothing_and_the_next_is_told(kafka
     assert read(kafka.address, out, 2, group=f"{out}.after") == [b"first", b"next"]
 
 
-@pytest.fixture
-def proxied() -> Iterator[tuple[RealKafka, Proxy]]:
+@pytest.fixture(scope="module")
+def way_in() -> Iterator[tuple[RealKafka, Proxy]]:
     port = free_port()
     try:
         with Toxiproxy() as network, RealKafka(advertised=[port]) as kafka:
             yield kafka, network.between("kafka", kafka.listening[0], port)
     except Missing as missing:
         pytest.skip(str(missing))
+
+
+@pytest.fixture
+def proxied(way_in: tuple[RealKafka, Proxy]) -> Iterator[tuple[RealKafka, Proxy]]:
+    yield way_in
+    way_in[1].heal()
 
 
 def test_what_is_begun_is_read_once_it_is_published_and_never_when_it_is_withdrawn(kafka: RealKafka) -> None:
@@ -93,33 +99,34 @@ def test_what_is_begun_is_read_once_it_is_published_and_never_when_it_is_withdra
 
 
 @pytest.mark.parametrize("strategy", ["none", "rebootstrap"])
-def test_a_transaction_goes_on_after_its_questions_were_lost(proxied: tuple[RealKafka, Proxy], strategy: str) -> None:
+def test_a_transaction_goes_on_after_its_questions_were_lost(proxied: tuple[RealKafka, Proxy], topic_prefix: str, strategy: str) -> None:
     """With `rebootstrap`, its default, librdkafka 2.16 forgets the coordinator, and the call under way never comes back."""
     kafka, proxy = proxied
-    kafka.create_topics({"in": 1, "out": 1})
-    publisher = Publisher(proxy.address, "", "one", LIMIT_S)
+    clicks, out = f"{topic_prefix}in", f"{topic_prefix}out"
+    kafka.create_topics({clicks: 1, out: 1})
+    publisher = Publisher(proxy.address, "", f"{topic_prefix}one", LIMIT_S)
     publisher._config["metadata.recovery.strategy"] = strategy
-    with closing(Consumer({**consumer_config(kafka.address, "group", 60_000), "auto.offset.reset": "earliest"})) as consumer:
-        consumer.subscribe(["in"])
+    with closing(Consumer({**consumer_config(kafka.address, f"{topic_prefix}group", 60_000), "auto.offset.reset": "earliest"})) as consumer:
+        consumer.subscribe([clicks])
         end = time.monotonic() + 30
         while not consumer.assignment():
             assert time.monotonic() < end, "no assignment"
             consumer.poll(0.1)
         group = consumer.consumer_group_metadata()
-        publisher.publish([Wire("out", None, b"before")], [TopicPartition("in", 0, 1)], group)
+        publisher.publish([Wire(out, None, b"before")], [TopicPartition(clicks, 0, 1)], group)
         proxy.drop("upstream")
         with suppress(Unavailable):
-            publisher.publish([Wire("out", None, b"lost")], [TopicPartition("in", 0, 2)], group)
+            publisher.publish([Wire(out, None, b"lost")], [TopicPartition(clicks, 0, 2)], group)
         proxy.heal()
         end = time.monotonic() + 60
         while True:
             assert time.monotonic() < end, "no transaction goes through"
             try:
-                publisher.publish([Wire("out", None, b"after")], [TopicPartition("in", 0, 3)], group)
+                publisher.publish([Wire(out, None, b"after")], [TopicPartition(clicks, 0, 3)], group)
                 break
             except Unavailable:
                 continue
-        assert read(kafka.address, "out", 2, group="reader") == [b"before", b"after"]
+        assert read(kafka.address, out, 2, group=f"{topic_prefix}reader") == [b"before", b"after"]
 
 
 def test_a_commit_without_an_answer_is_found_out_before_it_is_done_again(proxied: tuple[RealKafka, Proxy], redis_url: str) -> None:
