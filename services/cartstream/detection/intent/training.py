@@ -17,6 +17,7 @@ from sklearn.linear_model import LogisticRegression
 from sklearn.model_selection import StratifiedGroupKFold, StratifiedKFold
 from sklearn.pipeline import make_pipeline
 from sklearn.preprocessing import StandardScaler
+from threadpoolctl import threadpool_limits
 
 from cartstream.detection.intent.labelled import Labelled
 from cartstream.detection.intent.model import FORMAT, Axis, IntentModel, Term, Value, probability_of
@@ -46,9 +47,11 @@ def train(
         raise ConfigError(f"{labelled.source}: no column left to learn from")
     if min(left.sum(), (~left).sum()) < folds:
         raise ConfigError(f"{labelled.source}: {int((~left).sum())} bought, {int(left.sum())} did not; {folds} folds need {folds} of each")
-    found = _validated(labelled, left, folds, seed, pairs)
+    # Trees this small are finished before a second thread is under way; on a busy machine those that wait for it take ten times the CPU.
+    with threadpool_limits(limits=1):  # type: ignore[no-untyped-call]
+        found = _validated(labelled, left, folds, seed, pairs)
+        model = fit(labelled, np.arange(len(left)), pairs)
     limit = _youden(np.array(found.scores), left) if threshold is None else threshold
-    model = fit(labelled, np.arange(len(left)), pairs)
     report = _report(labelled, found, folds, seed, limit, note)
     return IntentModel(FORMAT, model.axes, model.intercept, model.terms, limit, report)
 
