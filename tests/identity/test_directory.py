@@ -13,7 +13,7 @@ from cartstream.errors import Unavailable
 from cartstream.events.clicks import EARLIEST
 from cartstream.events.read_model import ERASED, Contact, contact_key, decode_contact
 from cartstream.events.records import Identifier
-from cartstream.identity.correction import Erase, erasure
+from cartstream.identity.correction import Erase, erasure, unlinking
 from cartstream.identity.directory import Directory, MemoryDirectory
 from cartstream.identity.graph import EARLIER_KEPT
 from cartstream.identity.nodes import Linked, LinkRequest, Tomb, identifier_named
@@ -272,6 +272,24 @@ def test_after_an_erasure_event_time_says_whose_an_event_is(directory: Directory
     assert later.customer is not None
     assert later.customer.consent == {}
     assert {*directory.tombs([Identifier("email", "f")]).values()} == {Tomb(EARLIEST + 10, anonymous_customer("d1"))}
+
+
+def test_an_unlink_splits_a_customer_and_older_events_do_not_join_them(directory: Directory) -> None:
+    tell(directory, *map(_later, (request_of("d1", 5, "u1"), request_of("d2", 7, "u1", email="e"))))
+    command = unlinking("unlink", EARLIEST + 10, ["device:d2", "email:e"], ["user_id:u1", "device:d1"])
+
+    corrected = directory.correct(command)
+
+    old = anonymous_customer("d1")
+    assert (corrected.customer_id, corrected.customers, corrected.again) == (old, [old], False)
+    assert corrected.places == {"device:d2": corrected.into, "email:e": corrected.into, "user_id:u1": old, "device:d1": old}
+    assert [record.customer_id for record in corrected.records] == sorted([old, str(corrected.into)])
+    assert directory.correct(command) == replace(corrected, again=True)
+    late, later = tell(directory, *map(_later, (request_of("d2", 9, "u1"), request_of("d2", 11, "u1"))))
+    assert [refusal.reason for refusal in late.refused] == ["unlinked"]
+    assert not late.owns_device
+    assert later.owns_device
+    assert [merge.loser for merge in later.merges] == [corrected.into]
 
 
 def test_nothing_in_redis_tells_of_who_was_erased(redis: Redis) -> None:

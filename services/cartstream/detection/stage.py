@@ -15,7 +15,7 @@ from cartstream.detection.state import DetectionState
 from cartstream.detection.step import SERVICE, Event, step, wake
 from cartstream.errors import Refused
 from cartstream.events import avro, topics
-from cartstream.events.records import Activity, Customer, Handover, Merge, Note, Product
+from cartstream.events.records import Activity, Customer, Handover, Merge, Note, Product, Split
 from cartstream.events.times import EventTime
 from cartstream.runtime.stage import Record, Step
 
@@ -46,7 +46,7 @@ class DetectionStage:
             return ProductEvent(notes.product_key(value.product_id), value.at, notes.change_of(value))
         if isinstance(value, Note):
             return _of_note(value)
-        if not isinstance(value, (Activity, Customer, Merge, Handover)):
+        if not isinstance(value, (Activity, Customer, Merge, Handover, Split)):
             raise Refused("wrong_schema", f"a {type(value).__name__} has no place on {topics.ACTIVITY}")
         return value
 

@@ -27,12 +27,14 @@ from cartstream.detection.state import (
 )
 from cartstream.events import topics
 from cartstream.events.read_model import ERASED
-from cartstream.events.records import Activity, Customer, Handover, Merge, Note, Signal
+from cartstream.events.records import Activity, Customer, Handover, Merge, Note, Signal, Split
 from cartstream.events.times import EventTime
 from cartstream.runtime.stage import Output, Step
 
 SERVICE = "detection"
-Event = Activity | Customer | Merge | Handover | Note
+_SPLIT = "split"
+"""Beside the kinds of signals: when the customer was split."""
+Event = Activity | Customer | Merge | Handover | Note | Split
 
 
 def step(state: DetectionState | None, event: Event, watermark: EventTime, settings: DetectionSettings) -> Step[DetectionState]:
@@ -44,6 +46,8 @@ def step(state: DetectionState | None, event: Event, watermark: EventTime, setti
             return _forget(state or DetectionState(event.customer_id), event, settings)
         case Customer():
             return _step(state, settings, [Output(topics.SIGNALS, event.customer_id, event)], Found())
+        case Split():
+            return _begin_anew(state or DetectionState(event.customer_id), event, settings)
         case Merge():
             return _hand_over(state or DetectionState(event.loser), event, settings)
         case Handover():
@@ -204,6 +208,25 @@ def _forget(state: DetectionState, event: Customer, settings: DetectionSettings)
     return _step(tombstone, settings, [*_publish(found), Output(topics.SIGNALS, event.customer_id, event)], found)
 
 
+def _begin_anew(state: DetectionState, event: Split, settings: DetectionSettings) -> Step[DetectionState]:
+    """What had come due by then is told; of what was known only purchases and what was signalled stay."""
+    if state.merged_into is not None:
+        return _step(state, settings, [], Found(outcomes=[("customer", "of_merged")]))
+    found = Found(outcomes=[("customer", "split")])
+    state = advance(state, event.at, settings, found)
+    left = DetectionState(
+        event.customer_id,
+        state.pending,
+        last_activity=state.last_activity,
+        applied_at=max(event.at, state.applied_at),
+        order_mark=state.order_mark,
+        latches=state.latches,
+        parcels=state.parcels,
+        signalled_at=state.signalled_at | {_SPLIT: event.at},
+    )
+    return _step(left, settings, [*_publish(found), Output(topics.SIGNALS, event.customer_id, event)], found)
+
+
 def _receive(state: DetectionState | None, event: Handover, watermark: EventTime, settings: DetectionSettings) -> Step[DetectionState]:
     if event.service != SERVICE:
         return _step(state, settings, [], Found(outcomes=[("handover", "not_ours")]))
@@ -213,8 +236,11 @@ def _receive(state: DetectionState | None, event: Handover, watermark: EventTime
         decode_state(event.state)
     except msgspec.MsgspecError:
         return _step(state, settings, [], Found(outcomes=[("handover", "unreadable")]))
-    found = Found(outcomes=[("handover", "received")])
     state = state or DetectionState(event.survivor)
+    if event.at <= state.signalled_at.get(_SPLIT, 0):  # on its way to the customer when that was split
+        state.order_mark = max(state.order_mark, decode_state(event.state).order_mark)
+        return _step(state, settings, [], Found(outcomes=[("handover", "before_split")]))
+    found = Found(outcomes=[("handover", "received")])
     state.parcels = sorted({*state.parcels, Parcel(event.at, event.loser, event.state)}, key=lambda parcel: (parcel.at, parcel.loser))
     state = advance(state, watermark, settings, found, may_wait=True)
     return _step(state, settings, _publish(found), found)

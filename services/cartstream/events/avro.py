@@ -30,6 +30,7 @@ TYPES: dict[str, type[msgspec.Struct]] = {
     "merge": records.Merge,
     "refused_link": records.RefusedLink,
     "corrected_customer": records.CorrectedCustomer,
+    "split": records.Split,
     "handover": records.Handover,
     "watermark": records.Watermark,
     "channel_failed": records.ChannelFailed,

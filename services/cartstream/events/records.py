@@ -269,8 +269,9 @@ class Merge(msgspec.Struct, frozen=True):
 class RefusedLink(msgspec.Struct, frozen=True):
     """An identifier that an event told and that did not become the customer's (topic `identity.audit`, key customer_id).
 
-    `identifier` is a keyed hash, also of a user id or device. reason: unique (two values are two people), limit, devices, merges; `limited`
-    is the type that there would be too many of. `holder` is the other customer whose the identifier is. `late`: the
+    `identifier` is a keyed hash, also of a user id or device. reason: unique (two values are two people), limit, devices, merges, or
+    unlinked (an operator said so, and the event is older); `limited` is the type that there would be too many of. `holder` is the other
+    customer whose the identifier is. `late`: the
     customers that it would have joined are, in part, what later events made them, so in order of event time it might have been let in.
     """
 
@@ -289,8 +290,8 @@ class RefusedLink(msgspec.Struct, frozen=True):
 class CorrectedCustomer(msgspec.Struct, frozen=True):
     """What an operator had done with a customer (topic `identity.audit`, key customer_id).
 
-    kind: erased. `event_id` is the command's; `identifier` is a keyed hash of what it named, also of a user id or device.
-    `identifiers` and `devices` is how many of the customer's it was about.
+    kind: erased, unlinked. `event_id` is the command's; `identifier` is a keyed hash of what it named, also of a user id or device.
+    `identifiers` and `devices` is how many of the customer's it was about. `into`: whose what was unlinked is now.
     """
 
     id: str
@@ -302,6 +303,15 @@ class CorrectedCustomer(msgspec.Struct, frozen=True):
     identifier: str
     identifiers: int
     devices: int
+    into: str | None = None
+
+
+class Split(msgspec.Struct, frozen=True):
+    """Some of what a customer did was somebody else's, and nothing says which: nobody is reminded of it (along the chain)."""
+
+    customer_id: str
+    at: EventTime
+    event_id: str
 
 
 class Handover(msgspec.Struct, frozen=True):

@@ -4,7 +4,7 @@ from __future__ import annotations
 
 from cartstream.events.records import CorrectedCustomer, Identifier, RefusedLink, make_id
 from cartstream.events.times import EventTime
-from cartstream.identity.correction import Corrected, Correction
+from cartstream.identity.correction import Corrected, Correction, Unlink
 from cartstream.identity.nodes import Linked, identifier_name
 from cartstream.runtime.vault import AddressHash
 
@@ -32,17 +32,18 @@ def refused_links(linked: Linked, event_id: str, at: EventTime, hash_address: Ad
 
 
 def corrected_customer(correction: Correction, corrected: Corrected, hash_address: AddressHash) -> CorrectedCustomer:
-    subject = correction.subject
+    subject, kind = correction.subject, "unlinked" if isinstance(correction, Unlink) else "erased"
     return CorrectedCustomer(
-        make_id("erased", correction.message_id, corrected.customer_id),
+        make_id(kind, correction.message_id, corrected.customer_id),
         corrected.customer_id,
         correction.at,
         correction.message_id,
-        "erased",
+        kind,
         subject.type,
         _hash_of(subject, hash_address),
         corrected.identifiers,
         corrected.devices,
+        corrected.into,
     )
 
 

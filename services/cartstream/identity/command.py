@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+from collections.abc import Callable
 from contextlib import closing
 from functools import partial
 from pathlib import Path
@@ -18,8 +19,12 @@ from cartstream.events.formats.opening import FORMS
 from cartstream.runtime.settings import load
 
 if TYPE_CHECKING:
+    from cartstream.events.records import Identifier
+    from cartstream.events.times import EventTime
+    from cartstream.identity.directory import Directory
     from cartstream.identity.dry_run import Change, Cluster, Comparison
     from cartstream.identity.explain import Explanation
+    from cartstream.identity.preview import Erasure, Unlinking
 
 FORMAT = click.option(
     "--format", "name", help=f"how they are recorded: {', '.join(adapters.FORMATS)}, or {FORMS}; told from the first line if left out"
@@ -123,9 +128,39 @@ def erase(identifier: str, only_told: bool, as_json: bool) -> None:
     Writes a command to each partition of the clickstream; identity does it when it gets there, and so does every replay. What comes
     later of an earlier time is nobody's; who is seen again after it is a new customer. Again, it changes nothing.
     """
+    from cartstream.identity.preview import preview
+
+    def look(directory: Directory, named: Callable[[str], Identifier], at: EventTime) -> Erasure:
+        return preview(directory, named(identifier), at, uuid4().hex)
+
+    _correct(look, only_told, as_json)
+
+
+@identity.command()
+@click.argument("leaves")
+@click.argument("stays")
+@click.option("--dry-run", "only_told", is_flag=True, help="say who would be whom, and write nothing")
+@JSON
+def unlink(leaves: str, stays: str, only_told: bool, as_json: bool) -> None:
+    """Take out the wrong link between two identifiers, as `explain` shows it, such as device:d7 and user_id:u1.
+
+    The second keeps the customer, with all that hangs together with it; the first, with what hangs together with that, becomes somebody
+    new. Writes a command to each partition of the clickstream, so every replay does it, too. What is older does not link the two again.
+    """
+    from cartstream.identity.preview import preview_unlink
+
+    def look(directory: Directory, named: Callable[[str], Identifier], at: EventTime) -> Unlinking:
+        return preview_unlink(directory, named(leaves), named(stays), at, uuid4().hex)
+
+    _correct(look, only_told, as_json)
+
+
+def _correct(
+    look: Callable[[Directory, Callable[[str], Identifier], EventTime], Erasure | Unlinking], only_told: bool, as_json: bool
+) -> None:
+    """Say what would be done, and have it done."""
     from cartstream.identity.announcement import announce
     from cartstream.identity.explain import parse_identifier
-    from cartstream.identity.preview import preview
     from cartstream.identity.redis_directory import RedisDirectory
     from cartstream.identity.settings import IdentitySettings
     from cartstream.runtime.clock import parse_clock
@@ -134,17 +169,16 @@ def erase(identifier: str, only_told: bool, as_json: bool) -> None:
 
     settings = load(IdentitySettings)
     hash_address = AddressHash(settings.hash_key.get_secret_value())
-    subject = parse_identifier(identifier, lambda: hash_address)
     with closing(connect(settings.redis_url.get_secret_value())) as client:
         directory = RedisDirectory(client, settings.prefix, _never_seals, ttl_s=0, conceal=lambda one: hash_address(one.type, one.value))
-        found = preview(directory, subject, parse_clock(settings.clock).now(), uuid4().hex)
+        found = look(directory, lambda text: parse_identifier(text, lambda: hash_address), parse_clock(settings.clock).now())
     count = announce(settings.brokers, settings.prefix, found.command) if found.command is not None and not only_told else 0
     if as_json:
         _print_json([{**found.record(), "partitions": count}])
         return
     click.echo("\n".join(found.lines()))
     if count:
-        click.echo(f"written to {count} partitions; done when `cartstream identity erase --dry-run` says so")
+        click.echo(f"written to {count} partitions; done once identity has read it: --dry-run says so")
 
 
 def _print_json(records: list[dict[str, Any]]) -> None:

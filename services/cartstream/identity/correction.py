@@ -6,6 +6,7 @@ A correction is JSON like an event, of a type that no tracker sends. One is writ
 
 from __future__ import annotations
 
+from collections.abc import Callable
 from datetime import UTC, datetime, timedelta
 from typing import Annotated
 
@@ -15,17 +16,22 @@ from msgspec.structs import replace
 
 from cartstream.errors import Refused
 from cartstream.events.clicks import EARLIEST, LATEST, MAX_ID
-from cartstream.events.records import Identifier
+from cartstream.events.records import Customer, Identifier
 from cartstream.events.times import EventTime, from_datetime
-from cartstream.identity.nodes import identifier_name, identifier_named
+from cartstream.identity.nodes import DEVICE, identifier_name, identifier_named
 
 MOST_NAMES = 12_000
 _Name = Annotated[str, Meta(pattern=r"^[a-z_]+:[^\x1f]", max_length=MAX_ID + 32)]
+_Names = Annotated[list[_Name], Meta(min_length=1, max_length=MOST_NAMES)]
 _Devices = Annotated[list[Annotated[str, Meta(min_length=1, max_length=MAX_ID)]], Meta(max_length=MOST_NAMES)]
 
 
 class Corrected(msgspec.Struct):
-    """What came of it: `customers` are all ids that this customer ever had. `again`: it had been done before."""
+    """What came of it: `identifiers` and `devices` count what was erased, or moved. `again`: it had been done before.
+
+    Of an erasure `customers` are all ids that this customer ever had. Of an unlink they are those who were split; `places` says whose
+    each identifier is now, by `identifier_name`, `records` are the customer records that it changed, `into` is the moved side's customer.
+    """
 
     customer_id: str
     at: EventTime
@@ -33,6 +39,9 @@ class Corrected(msgspec.Struct):
     identifiers: int
     devices: int
     again: bool = False
+    places: dict[str, str] = {}
+    records: list[Customer] = []
+    into: str | None = None
 
 
 class Erase(msgspec.Struct, tag_field="type", tag="cartstream.erase", rename="camel", omit_defaults=True):
@@ -53,8 +62,30 @@ class Erase(msgspec.Struct, tag_field="type", tag="cartstream.erase", rename="ca
         return identifier_named(self.identifier)
 
 
-Correction = Erase
-_decode = msgspec.json.Decoder(Correction).decode
+class Unlink(msgspec.Struct, tag_field="type", tag="cartstream.unlink", rename="camel", omit_defaults=True):
+    """What is `moved` is not the customer's who has what is `kept`, whatever was told up to `timestamp`."""
+
+    message_id: Annotated[str, Meta(min_length=1, max_length=MAX_ID)]
+    timestamp: Annotated[datetime, Meta(tz=True)]
+    moved: _Names
+    kept: _Names
+    copy: bool = False
+
+    @property
+    def at(self) -> EventTime:
+        return from_datetime(self.timestamp)
+
+    @property
+    def subject(self) -> Identifier:
+        return identifier_named(self.moved[0])
+
+    @property
+    def devices(self) -> list[str]:
+        return [one.value for one in map(identifier_named, (*self.moved, *self.kept)) if one.type == DEVICE]
+
+
+Correction = Erase | Unlink
+_decode: Callable[[bytes], Correction] = msgspec.json.Decoder(Correction).decode
 _EPOCH = datetime.fromtimestamp(0, UTC)
 _PREFIX = b'{"type":"cartstream.'
 
@@ -89,3 +120,8 @@ def copies(raw: bytes, count: int) -> list[bytes]:
 
 def erasure(message_id: str, at: EventTime, identifier: Identifier, devices: list[str]) -> Erase:
     return Erase(message_id, _EPOCH + timedelta(milliseconds=at), identifier_name(identifier), devices)
+
+
+def unlinking(message_id: str, at: EventTime, moved: list[str], kept: list[str]) -> Unlink:
+    """By `identifier_name`; the first of `moved` is what it is about."""
+    return Unlink(message_id, _EPOCH + timedelta(milliseconds=at), moved, kept)

@@ -8,11 +8,12 @@ from typing import Protocol
 from cartstream.events.read_model import ERASED
 from cartstream.events.records import Identifier, make_id
 from cartstream.events.times import EventTime
-from cartstream.identity.correction import Corrected, Correction
+from cartstream.identity.correction import Corrected, Correction, Unlink
 from cartstream.identity.erasure import erase
 from cartstream.identity.graph import link
 from cartstream.identity.nodes import Linked, LinkRequest, Node, Tomb, View, identifier_name
 from cartstream.identity.rules import Rules, default_rules
+from cartstream.identity.unlinking import unlink
 
 Seal = Callable[[str, str], bytes]
 
@@ -48,6 +49,10 @@ class Directory(Protocol):
         """Begin with the news anew, as at the first call."""
 
 
+def applied(view: View, correction: Correction) -> Corrected:
+    return unlink(view, correction) if isinstance(correction, Unlink) else erase(view, correction)
+
+
 def digest_of(identifier: Identifier) -> str:
     """For where nothing is kept: a hash without a key."""
     return make_id("erased", identifier.type, identifier.value)
@@ -74,7 +79,7 @@ class MemoryDirectory:
         ]
 
     def correct(self, correction: Correction) -> Corrected:
-        return erase(self._view, correction)
+        return applied(self._view, correction)
 
     def roots(self, customer_ids: Sequence[str]) -> dict[str, str]:
         survivors, erased = self._view.survivors(customer_ids)

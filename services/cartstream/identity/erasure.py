@@ -114,6 +114,7 @@ def bury(view: View, node: Node, at: EventTime, command_id: str) -> None:
         sorted(identifier.value for identifier in kept if identifier.type == DEVICE),
         node.absorbed,
         changed_at=at,
+        ties=[tie for tie in node.ties if tie.is_mark],
         changed_by=command_id,
         merged_into=ERASED,
         known=node.known,

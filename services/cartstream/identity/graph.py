@@ -15,6 +15,7 @@ from cartstream.identity.erasure import as_of, bury, is_concealed
 from cartstream.identity.limits import obstacle, refusal
 from cartstream.identity.nodes import Absorbed, Linked, LinkRequest, Node, Refusal, Tie, View, customer_id_of, device_named, identifier_name
 from cartstream.identity.rules import Rules
+from cartstream.identity.unlinking import joined_again
 
 TELL_AGAIN = 30 * DAY
 """A customer who identifies is told of again after so long, so that no later service forgets the consent."""
@@ -71,7 +72,8 @@ def _forgotten(view: View, owners: list[Node], candidates: list[Identifier], req
     if any(not is_concealed(identifier) for identifier in (*node.identifiers, *map(device_named, node.devices))):
         bury(view, node, at, command_id)
     else:
-        node.changed_at, node.changed_by, node.ties = at, command_id, []
+        node.changed_at, node.changed_by = at, command_id
+        node.ties = [tie for tie in node.ties if tie.is_mark]
     node = view.nodes[node.customer_id]
     owns_device = device_named(request.device_id) in candidates
     return Linked(node.customer_id, owns_device, _merges(node, request), None, refused, erased_at=at)
@@ -168,7 +170,7 @@ def _absorb(survivor: Node, loser: Node, request: LinkRequest, identifier_type: 
     survivor.known = survivor.parts + loser.parts
     survivor.identifiers = sorted({*survivor.identifiers, *loser.identifiers})
     survivor.devices = sorted({*survivor.devices, *loser.devices})
-    survivor.ties += loser.ties
+    survivor.ties = joined_again(survivor.ties + loser.ties)
     survivor.absorbed += [*loser.absorbed, Absorbed(loser.customer_id, request.event_id, request.at, identifier_type)]
     for channel, (said, at) in loser.consent.items():
         _consent(survivor, channel, said, at)

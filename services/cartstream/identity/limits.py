@@ -10,6 +10,7 @@ from cartstream.events.records import Identifier
 from cartstream.events.times import EventTime
 from cartstream.identity.nodes import Node, Refusal
 from cartstream.identity.rules import DEVICE, Moments, Rules
+from cartstream.identity.unlinking import are_apart
 
 _NEW = ""
 """Whose a value is that nobody has yet."""
@@ -28,6 +29,8 @@ def obstacle(rules: Rules, owners: Sequence[Node], together: Sequence[Identifier
     fresh = [identifier for identifier in together if not any(_has(node, identifier) for node in owners)]
     if len(owners) == 1 and not fresh:
         return None
+    if len(owners) > 1 and are_apart(owners, at):
+        return Obstacle("unlinked", together[-1].type)
     merges = sum(node.parts for node in owners) - 1
     if merges > rules.caps.merges and sum(node.parts > 0 for node in owners) > 1:
         return Obstacle("merges", together[-1].type)

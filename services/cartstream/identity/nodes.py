@@ -17,6 +17,9 @@ Conceal: TypeAlias = Callable[[Identifier], str]
 CHANNEL_OF = {"email": "email", "phone": "sms", "push": "push"}
 
 
+APART = "apart#"
+
+
 class LinkRequest(msgspec.Struct):
     """What one event says: these identifiers, seen together on this device, are one customer's."""
 
@@ -35,7 +38,7 @@ class LinkRequest(msgspec.Struct):
 class Refusal(msgspec.Struct, frozen=True):
     """An identifier that was set aside, since with it somebody would have too many of type `limited`.
 
-    reason: unique, limit, devices or merges. `holder` is the other customer whose it is. `late`: the customers that it
+    reason: unique, limit, devices, merges or unlinked. `holder` is the other customer whose it is. `late`: the customers that it
     would have joined are, in part, what later events made them, so in order of event time it might have been let in.
     """
 
@@ -77,6 +80,11 @@ class Tie(msgspec.Struct, array_like=True):
     to: str
     event_id: str
     at: EventTime
+
+    @property
+    def is_mark(self) -> bool:
+        """It ties nothing: the customer is one side of an unlink, see `unlinking.py`."""
+        return self.name.startswith(APART)
 
 
 class Tomb(msgspec.Struct, array_like=True, frozen=True):

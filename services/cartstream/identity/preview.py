@@ -1,18 +1,21 @@
-"""What an erasure would do, looked up before it is asked for. Reads only."""
+"""What a correction would do, looked up before it is asked for. Reads only."""
 
 from __future__ import annotations
 
 from collections import Counter
+from collections.abc import Iterable, Sequence
+from itertools import pairwise
 
 import msgspec
 
 from cartstream.errors import CartstreamError
 from cartstream.events.records import Identifier
 from cartstream.events.times import EventTime, iso
-from cartstream.identity.correction import Erase, erasure
+from cartstream.identity.correction import Erase, Unlink, erasure, unlinking
 from cartstream.identity.directory import Directory
 from cartstream.identity.erasure import first_customer
-from cartstream.identity.nodes import DEVICE, Node, identifier_name
+from cartstream.identity.explain import Link, chain
+from cartstream.identity.nodes import DEVICE, Node, Tie, device_named, identifier_name
 
 
 class NobodyKnown(CartstreamError):
@@ -20,6 +23,13 @@ class NobodyKnown(CartstreamError):
 
     def __init__(self, name: str) -> None:
         super().__init__(f"{name} is known of nobody; see how identifiers are written in docs/identity.md, and by which hash key")
+
+
+class NotLinked(CartstreamError):
+    """Two identifiers that no single link holds together, so there is none to take out."""
+
+
+_SHOWN = 8
 
 
 class Erasure(msgspec.Struct, frozen=True):
@@ -76,3 +86,83 @@ def preview(directory: Directory, identifier: Identifier, at: EventTime, message
 def _held(node: Node) -> dict[str, int]:
     counts = Counter(identifier.type for identifier in node.identifiers)
     return {**dict(sorted(counts.items())), **({DEVICE: len(node.devices)} if node.devices else {})}
+
+
+class Unlinking(msgspec.Struct, frozen=True):
+    """`customer_id` stays with what is kept."""
+
+    customer_id: str
+    command: Unlink
+
+    def lines(self) -> list[str]:
+        """For people."""
+        moved, kept = self.command.moved, self.command.kept
+        return [
+            f"{self.customer_id} keeps {_shown(kept)}",
+            f"somebody new gets {_shown(moved)}",
+            f"from {iso(self.command.at)} on: neither begins with a cart or a journey; only what is later can link the two again",
+        ]
+
+    def record(self) -> dict[str, object]:
+        """For programs."""
+        command = self.command
+        return {
+            "kind": "unlink",
+            "customer": self.customer_id,
+            "at": iso(command.at),
+            "kept": command.kept,
+            "moved": command.moved,
+            "command": command.message_id,
+        }
+
+
+def preview_unlink(directory: Directory, leaves: Identifier, stays: Identifier, at: EventTime, message_id: str) -> Unlinking:
+    """Raises NobodyKnown, NotLinked, Unavailable."""
+    first, second = identifier_name(leaves), identifier_name(stays)
+    holders = directory.holders([leaves, stays])
+    for name in (first, second):
+        if name not in holders:
+            raise NobodyKnown(name)
+    node = holders[second]
+    if holders[first].customer_id != node.customer_id or first == second:
+        raise NotLinked(f"{first} is {holders[first].customer_id}, {second} is {node.customer_id}: no link to take out")
+    moved = _side(node.ties, first, second)
+    everything = [identifier_name(identifier) for identifier in (*node.identifiers, *map(device_named, node.devices))]
+    kept = [name for name in everything if name not in moved and name != second]
+    others = sorted(moved - {first})
+    return Unlinking(node.customer_id, unlinking(message_id, at, [first, *others], [second, *sorted(kept)]))
+
+
+def _side(ties: Sequence[Tie], first: str, second: str) -> set[str]:
+    """All that hangs together with the first without the link between the two. Raises NotLinked."""
+    rest = [tie for tie in ties if tie.to and {tie.name, tie.to} != {first, second}]
+    other = chain(rest, first, second)
+    if other is not None:
+        direct = len(rest) < sum(bool(tie.to) for tie in ties)
+        said = "are linked by others, too" if direct else "are linked by way of others"
+        raise NotLinked(f"{first} and {second} {said}; take out whichever is wrong: {_pairs(other)}")
+    if chain(ties, first, second) is None:
+        raise NotLinked(f"how {first} and {second} came to be one was not kept, since it is older than links are kept")
+    return _together(rest, first)
+
+
+def _together(ties: Iterable[Tie], start: str) -> set[str]:
+    next_to: dict[str, set[str]] = {}
+    for tie in ties:
+        next_to.setdefault(tie.name, set()).add(tie.to)
+        next_to.setdefault(tie.to, set()).add(tie.name)
+    found, waiting = {start}, [start]
+    while waiting:
+        new = next_to.get(waiting.pop(), set()) - found
+        found |= new
+        waiting += new
+    return found
+
+
+def _pairs(links: Iterable[Link]) -> str:
+    return ", ".join(f"`unlink {one} {other}` ({iso(link.at)})" for link in links for one, other in pairwise(link.together))
+
+
+def _shown(names: Sequence[str]) -> str:
+    more = len(names) - _SHOWN
+    return ", ".join(names[:_SHOWN]) + (f" and {more} more" if more > 0 else "")

@@ -23,9 +23,9 @@ from cartstream.errors import Unavailable
 from cartstream.events import read_model
 from cartstream.events.records import Identifier
 from cartstream.events.times import EventTime
-from cartstream.identity.correction import Corrected, Correction
-from cartstream.identity.directory import Seal, digest_of
-from cartstream.identity.erasure import erase, first_customer
+from cartstream.identity.correction import Corrected, Correction, Unlink
+from cartstream.identity.directory import Seal, applied, digest_of
+from cartstream.identity.erasure import first_customer
 from cartstream.identity.graph import link
 from cartstream.identity.nodes import Conceal, Linked, LinkRequest, Node, Tomb, View, device_named, identifier_name, identifier_named
 from cartstream.identity.rules import Rules, default_rules
@@ -142,8 +142,9 @@ class RedisDirectory:
         return self._change(named, {request.device_customer for request in requests}, apply)
 
     def correct(self, correction: Correction) -> Corrected:
-        subject = correction.subject
-        return self._change({subject}, {first_customer(subject)}, lambda view: erase(view, correction), may_be_erased=True)
+        names = {*correction.moved, *correction.kept} if isinstance(correction, Unlink) else {correction.identifier}
+        named = set(map(identifier_named, names))
+        return self._change(named, set(map(first_customer, named)), lambda view: applied(view, correction), may_be_erased=True)
 
     def _change(self, named: set[Identifier], customers: set[str], apply: Callable[[View], T], *, may_be_erased: bool = False) -> T:
         for _ in range(_TRIES):

@@ -2,7 +2,7 @@
 
 from __future__ import annotations
 
-from collections.abc import Container
+from collections.abc import Container, Mapping
 
 import msgspec
 
@@ -54,4 +54,15 @@ def after_erasure(state: DeviceState, gone: Container[str], at: EventTime) -> bo
     elif len(links) == len(state.links):
         return False
     state.links = links
+    return True
+
+
+def after_unlink(state: DeviceState, places: Mapping[str, str]) -> bool:
+    """Go by whose each identifier is now. What is not the device's customer's any more is asked about again when it is told."""
+    home = state.customer_id if state.shared else places.get(f"device:{state.device_id}", state.customer_id)
+    links = {name: owner for name, owner in state.links.items() if name not in places}
+    links |= {name: places[name] for name in state.links if name in places and places[name] == home}
+    if (home, links) == (state.customer_id, state.links):
+        return False
+    state.customer_id, state.links = home, links
     return True

@@ -8,12 +8,12 @@ from types import MappingProxyType
 import msgspec
 
 from cartstream.events import topics
-from cartstream.events.records import CorrectedCustomer, Customer, Identifier, RefusedLink
+from cartstream.events.records import CorrectedCustomer, Customer, Identifier, RefusedLink, Split
 from cartstream.events.times import EventTime
 from cartstream.identity.contacts import Found
-from cartstream.identity.correction import Corrected, Correction
+from cartstream.identity.correction import Corrected, Correction, Unlink
 from cartstream.identity.nodes import Linked, Refusal, identifier_name
-from cartstream.identity.state import DeviceState, after_erasure, anonymous_customer, erased_at, shared_customer
+from cartstream.identity.state import DeviceState, after_erasure, after_unlink, anonymous_customer, erased_at, shared_customer
 from cartstream.runtime.stage import Output, Step
 
 _ERASED = [("erased", "late_event")]
@@ -110,11 +110,12 @@ def _learn(state: DeviceState, event: IdentityEvent, linked: Linked, outcomes: l
     home = state.customer_id
     for merge in linked.merges:
         state.links = {name: merge.survivor if owner == merge.loser else owner for name, owner in state.links.items()}
+    apart = any(refusal.reason == "unlinked" for refusal in linked.refused)
     set_aside = {refusal.identifier for refusal in linked.refused}
     for identifier in event.identifiers or ():
-        if identifier not in set_aside and not linked.erased_at:
+        if identifier not in set_aside and not (linked.erased_at or apart):
             state.links[identifier_name(identifier)] = linked.customer_id
-    if event.user is not None and not linked.erased_at:
+    if event.user is not None and not (linked.erased_at or apart):
         state.links[event.user] = linked.customer_id
     if linked.erased_at:
         return _forgotten(state, event, linked, home)
@@ -123,7 +124,7 @@ def _learn(state: DeviceState, event: IdentityEvent, linked: Linked, outcomes: l
     outcomes += [outcome for refusal in linked.refused for outcome in _counted(refusal)]
     if linked.owns_device and not state.shared:
         state.customer_id = linked.customer_id
-    elif not linked.owns_device:
+    elif not linked.owns_device and not apart:
         state.shared = True
     outputs = [Output(topics.AUDIT, refused.customer_id, refused) for refused in event.refused or ()]
     for merge in linked.merges:
@@ -165,6 +166,12 @@ def _tell(event: CorrectionEvent) -> Step[DeviceState]:
         return Step(None, changed=False)
     customer_id, at = corrected.customer_id, corrected.at
     outputs = [Output(topics.AUDIT, customer_id, told) for told in event.told]
+    if isinstance(correction, Unlink):
+        outputs += [Output(topics.IDENTIFIED, split, Split(split, at, event.event_id)) for split in corrected.customers]
+        for record in corrected.records:
+            outputs += [Output(topic, record.customer_id, record) for topic in (topics.CUSTOMERS, topics.IDENTIFIED)]
+        done = "repeated" if corrected.again else "done" if corrected.customers else "nothing_to_split"
+        return Step(None, outputs, changed=False, outcomes=[("unlink", done)])
     outputs += _gone(customer_id, at)
     outputs += [Output(topics.CUSTOMERS, loser, Customer(loser, at)) for loser in corrected.customers if loser != customer_id]
     return Step(None, outputs, changed=False, outcomes=[("erasure", "repeated" if corrected.again else "done")])
@@ -172,6 +179,8 @@ def _tell(event: CorrectionEvent) -> Step[DeviceState]:
 
 def _notice(state: DeviceState | None, event: IdentityEvent) -> Step[DeviceState]:
     corrected = event.of.corrected if isinstance(event, DeviceNotice) and event.of is not None else None
+    if state is not None and corrected is not None and corrected.places:
+        return Step(state, changed=after_unlink(state, corrected.places))
     changed = state is not None and corrected is not None and after_erasure(state, corrected.customers, corrected.at)
     return Step(state, changed=changed)
 

@@ -4,7 +4,7 @@ from __future__ import annotations
 
 from cartstream.errors import Refused
 from cartstream.events import avro, topics
-from cartstream.events.records import ChannelFailed, Customer, Handover, Merge, Signal
+from cartstream.events.records import ChannelFailed, Customer, Handover, Merge, Signal, Split
 from cartstream.events.times import EventTime
 from cartstream.journeys import state as states
 from cartstream.journeys.definition import Journeys
@@ -26,7 +26,7 @@ class JourneysStage:
 
     def decode(self, record: Record) -> Event:
         value = avro.codec().decode(record.value)
-        if not isinstance(value, (Signal, Customer, ChannelFailed, Merge, Handover)):
+        if not isinstance(value, (Signal, Customer, ChannelFailed, Merge, Handover, Split)):
             raise Refused("wrong_schema", f"a {type(value).__name__} has no place on {topics.SIGNALS}")
         return value
 

@@ -12,7 +12,7 @@ import msgspec
 
 from cartstream.events import topics
 from cartstream.events.read_model import ERASED
-from cartstream.events.records import ChannelFailed, Customer, Handover, Merge, Signal
+from cartstream.events.records import ChannelFailed, Customer, Handover, Merge, Signal, Split
 from cartstream.events.times import EventTime
 from cartstream.journeys import handover
 from cartstream.journeys.definition import Journeys
@@ -21,6 +21,7 @@ from cartstream.journeys.message import NOT_AGAIN_FOR, act, due_at
 from cartstream.journeys.state import (
     HISTORY_LIMIT,
     PENDING_LIMIT,
+    Entered,
     Entry,
     Failed,
     Findings,
@@ -36,8 +37,10 @@ from cartstream.journeys.state import (
 from cartstream.runtime.stage import Output, Step
 
 SERVICE = "journeys"
+_SPLIT = ""
+"""No journey's name: entered when the customer was split."""
 NEVER: EventTime = 2**62
-Event = Signal | Customer | ChannelFailed | Merge | Handover
+Event = Signal | Customer | ChannelFailed | Merge | Handover | Split
 
 
 class Rules(msgspec.Struct, frozen=True):
@@ -53,6 +56,8 @@ def step(state: JourneyState | None, event: Event, watermark: EventTime, rules: 
         return _hand_over(state or JourneyState(event.loser), event, rules)
     if isinstance(event, Handover):
         return _receive(state, event, watermark, rules)
+    if isinstance(event, Split):
+        return _begin_anew(state, event, rules)
     if state is not None and state.merged_into is not None:
         return _forward(state, event, state.merged_into, rules)
     found = Findings()
@@ -182,6 +187,16 @@ def _hand_over(state: JourneyState, event: Merge, rules: Rules) -> Step[JourneyS
     return _step(JourneyState(event.loser, applied_at=max(event.at, state.applied_at), merged_into=event.survivor), rules, found)
 
 
+def _begin_anew(state: JourneyState | None, event: Split, rules: Rules) -> Step[JourneyState]:
+    """All that led to a signal up to then has come before: steps that were due are decided, then every journey ends."""
+    found = Findings()
+    if state is not None and state.merged_into is None:
+        state = advance(state, event.at, rules, found)
+        stop(state, event.at, "unlinked", found)
+        state.entered.append(Entered(event.at, _SPLIT, event.event_id))
+    return _step(state, rules, found)
+
+
 def _receive(state: JourneyState | None, event: Handover, watermark: EventTime, rules: Rules) -> Step[JourneyState]:
     found = Findings()
     if event.service != SERVICE:
@@ -199,6 +214,9 @@ def _receive(state: JourneyState | None, event: Handover, watermark: EventTime, 
         return _step(state, rules, found)
     found.outcomes.append(("handover", "received"))
     state = handover.join(state or JourneyState(event.survivor), other, event, rules.journeys, found)
+    split_at = max((known.at for known in state.entered if known.journey == _SPLIT), default=0)
+    if event.at <= split_at:  # on its way to the customer when that was split
+        stop(state, split_at, "unlinked", found, lambda entry: entry.at <= split_at)
     return _step(advance(state, watermark, rules, found), rules, found)
 
 

@@ -8,7 +8,7 @@ from operator import attrgetter
 from cartstream.errors import Refused
 from cartstream.events import avro, clicks, topics
 from cartstream.events.clicks import Action
-from cartstream.events.records import Customer, Handover, Merge
+from cartstream.events.records import Customer, Handover, Merge, Split
 from cartstream.events.times import DAY, SECOND, EventTime
 from cartstream.runtime.stage import Record, Step
 from cartstream.sessions import layouts
@@ -82,7 +82,7 @@ def _repaired(event: ClickEvent) -> RepairedEvent:
 def _control(raw: bytes) -> ControlEvent:
     record = avro.codec().decode(raw)
     match record:
-        case Customer():
+        case Customer() | Split():
             return ControlEvent(record.customer_id, record)
         case Merge():
             return ControlEvent(record.loser, record)

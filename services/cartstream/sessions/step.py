@@ -14,7 +14,7 @@ from cartstream.events import topics
 from cartstream.events.clicks import Action, Click, Properties
 from cartstream.events.devices import device_kind
 from cartstream.events.read_model import ERASED, Guard
-from cartstream.events.records import Activity, Customer, ExitHint, Habits, Handover, Merge, Session, make_id
+from cartstream.events.records import Activity, Customer, ExitHint, Habits, Handover, Merge, Session, Split, make_id
 from cartstream.events.times import EventTime
 from cartstream.runtime.stage import Output, Step
 from cartstream.sessions import cart, changes, habits, layouts
@@ -24,6 +24,8 @@ from cartstream.sessions.views import View, by_product
 
 SERVICE = "sessions"
 TRIGGER_LIMIT = 64
+_EVERYTHING = ""
+"""No product's id. In a cart's marks of removals: a split, which took away visits and habits as well."""
 _NO_PROPERTIES = Properties()
 _SILENT, _PAGE, _VIEW, _ORDER, _EXIT, _SEARCH = Action.SILENT, Action.PAGE, Action.VIEW, Action.ORDER, Action.EXIT, Action.SEARCH
 _LATE = [("record", "late")]
@@ -62,7 +64,7 @@ class ControlEvent(msgspec.Struct, gc=False):
     """What identity, or another partition, says of a customer."""
 
     customer_id: str
-    record: Customer | Merge | Handover
+    record: Customer | Merge | Handover | Split
 
 
 Event = ClickEvent | ControlEvent
@@ -86,6 +88,8 @@ def step(state: CustomerState | None, event: Event, watermark: EventTime, rules:
         return _hand_over(state, record, rules)
     if isinstance(record, Handover):
         return _receive(state, record, rules)
+    if isinstance(record, Split):
+        return _begin_anew(state, record, rules)
     if record.erased:
         return _forget(state, record, rules)
     if state.merged_into is not None:
@@ -265,13 +269,35 @@ def _passed_on(state: CustomerState, value: bytes | Handover) -> list[Output]:
 
 def _forget(state: CustomerState, event: Customer, rules: SessionRules) -> Step[CustomerState]:
     """What stays of an erased customer is a tombstone that takes nothing any more. Sessions that were over before are told of."""
-    over = [visit for visit in state.visits if _ends_at(visit, rules) <= event.at]
-    outputs, outcomes = _end(state, over, rules) if over else ([], _ON_TIME)
+    outputs, outcomes = _end_until(state, event.at, rules)
     tombstone = CustomerState(
         event.customer_id, Guard(merged_into=ERASED), last_activity=max(state.last_activity, event.at), merged_into=ERASED
     )
     outputs.append(Output(topics.ACTIVITY, event.customer_id, event))
     return Step(tombstone, outputs, _next_wake(tombstone, rules), outcomes=[*outcomes, ("customer", "erased")])
+
+
+def _begin_anew(state: CustomerState, event: Split, rules: SessionRules) -> Step[CustomerState]:
+    """The cart and the visits may be somebody else's: of what was known only the purchases stay, and no older change comes back."""
+    state.settle()
+    basket, waiting = state.open()
+    if state.merged_into is not None or basket.removed.get(_EVERYTHING, 0) >= event.at:
+        return _keep(state, rules, [])
+    outputs, outcomes = _end_until(state, event.at, rules)
+    removed = {_EVERYTHING: event.at}
+    emptied = Basket(
+        removed=removed, cleared_at=event.at, version=event.at, order_mark=basket.order_mark, seen=basket.seen, ordered=basket.ordered
+    )
+    left = CustomerState(event.customer_id, _guard(emptied), last_activity=max(state.last_activity, event.at))
+    left.put(emptied, waiting)
+    outputs.append(Output(topics.ACTIVITY, event.customer_id, event))
+    return Step(left, outputs, _next_wake(left, rules), outcomes=[*outcomes, ("customer", "split")])
+
+
+def _end_until(state: CustomerState, at: EventTime, rules: SessionRules) -> tuple[list[Output], list[tuple[str, str]]]:
+    """The sessions that are over by then are told of."""
+    over = [visit for visit in state.visits if _ends_at(visit, rules) <= at]
+    return _end(state, over, rules) if over else ([], _ON_TIME)
 
 
 def _receive(state: CustomerState, event: Handover, rules: SessionRules) -> Step[CustomerState]:
@@ -281,6 +307,9 @@ def _receive(state: CustomerState, event: Handover, rules: SessionRules) -> Step
     if state.merged_into is not None:
         return _keep(state, rules, _passed_on(state, msgspec.structs.replace(event, survivor=state.merged_into)))
     other = layouts.decode_state(event.state)
+    split_at = state.open()[0].removed.get(_EVERYTHING, 0)
+    if event.at <= split_at:  # on its way to the customer when that was split
+        other.visits, other.habits = [visit for visit in other.visits if visit.started_at > split_at], None
     for visit in other.visits:
         state.visits.append(visit)
         _join_visits(state, visit, rules)
