@@ -10,6 +10,7 @@ from click import Context
 from click.testing import CliRunner
 
 from cartstream.cli import cli
+from tests.drills.registry import DRILLS
 
 ROOT = Path(__file__).parents[1]
 DOCUMENTS = [ROOT / "README.md", ROOT / "CONTRIBUTING.md", *sorted((ROOT / "docs").glob("*.md"))]
@@ -23,6 +24,20 @@ def test_every_test_that_the_guarantees_name_exists() -> None:
     named = set(re.findall(r"`(test_\w+)`", (ROOT / "docs" / "guarantees.md").read_text()))
     assert named
     assert named - defined_tests() == set()
+
+
+def test_every_drill_is_in_the_guarantees_and_explained_and_there_is_no_other() -> None:
+    guarantees, drills = ((ROOT / "docs" / name).read_text() for name in ("guarantees.md", "drills.md"))
+    assert set(re.findall(r"drill `([\w-]+)`", guarantees)) == set(DRILLS)
+    explained = {name for row in re.findall(r"^\| (`[^|]*)\|", drills, re.MULTILINE) for name in re.findall(r"`([\w-]+)`", row)}
+    assert set(DRILLS) - explained == set()
+
+
+def test_every_promise_names_its_proof() -> None:
+    rows = re.findall(r"^\|(.*)\|$", (ROOT / "docs" / "guarantees.md").read_text(), re.MULTILINE)
+    promises = [row for row in rows if not row.startswith("---") and "proved by" not in row]
+    assert len(promises) > 40
+    assert [row for row in promises if not re.search(r"`test_\w+`|drill `[\w-]+`", row.rpartition("|")[2])] == []
 
 
 @pytest.mark.parametrize("document", DOCUMENTS, ids=lambda path: path.name)
