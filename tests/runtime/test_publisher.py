@@ -10,7 +10,7 @@ from typing import Any
 from uuid import uuid4
 
 import pytest
-from confluent_kafka import Consumer, TopicPartition
+from confluent_kafka import Consumer, KafkaError, KafkaException, TopicPartition
 
 from cartstream.embedded.child import free_port
 from cartstream.errors import Unavailable
@@ -81,6 +81,39 @@ def way_in() -> Iterator[tuple[RealKafka, Proxy]]:
 def proxied(way_in: tuple[RealKafka, Proxy]) -> Iterator[tuple[RealKafka, Proxy]]:
     yield way_in
     way_in[1].heal()
+
+
+class Counted(Publisher):
+    """Counts how often it connects."""
+
+    connects = 0
+
+    def connect(self) -> None:
+        self.connects += 1
+        super().connect()
+
+
+def test_a_call_that_ran_out_of_time_is_made_again_by_a_new_producer(kafka: RealKafka) -> None:
+    """After an outage a producer may ask for its transactions' coordinator in vain for ever, while to abort them succeeds at once."""
+    topic = f"late-{uuid4().hex[:12]}"
+    kafka.create_topics({topic: 1})
+    publisher = Counted(kafka.address, "", f"{topic}.one", 10.0)
+    send_offsets = publisher._send_offsets
+
+    def ran_out_of_time(offsets: list[TopicPartition], group: Any) -> None:
+        publisher._send_offsets = send_offsets  # type: ignore[method-assign]
+        raise KafkaException(KafkaError(KafkaError._TIMED_OUT, "as librdkafka says it", retriable=True))
+
+    publisher._send_offsets = ran_out_of_time  # type: ignore[method-assign]
+    with closing(Consumer(consumer_config(kafka.address, f"{topic}.group", 6_000))) as consumer:
+        outputs, offsets = [Wire(topic, None, b"once")], [TopicPartition(topic, 0, 7)]
+        with pytest.raises(Unavailable, match="as librdkafka says it"):
+            publisher.publish(outputs, offsets, consumer.consumer_group_metadata())
+        publisher.publish(outputs, offsets, consumer.consumer_group_metadata())
+
+    assert publisher.connects == 2
+    publisher.publish([Wire(topic, None, b"last")], [], None)
+    assert read(kafka.address, topic, 2, group=f"{topic}.reader") == [b"once", b"last"]
 
 
 def test_what_is_begun_is_read_once_it_is_published_and_never_when_it_is_withdrawn(kafka: RealKafka) -> None:

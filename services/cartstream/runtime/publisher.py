@@ -167,10 +167,11 @@ class Publisher:
     def _break_off(self, error: Any) -> None:
         logger().warning("transaction failed", error=error.name(), fatal=error.fatal(), abort=error.txn_requires_abort())
         self._begun = False
-        if error.fatal():
-            self._producer = None
-        else:
+        if error.txn_requires_abort():
             self._abort()
+        else:
+            # Fatal, or a call that ran out of time: its client may never find the coordinator again, and would abort without asking it.
+            self._producer = None
 
     def _give_up(self, error: Any) -> None:
         self._break_off(error)
