@@ -65,6 +65,18 @@ def test_what_one_write_holds_the_next_owner_finds(store: StateStore) -> None:
     assert store.load(0, ["b", "nobody", "a"]) == [b"2", None, b"1"]
 
 
+def test_what_an_owner_learns_and_does_not_write_the_next_one_does_not_find(store: StateStore) -> None:
+    store.commit(0, batch(1))
+    owner = store.open(0, 1).checkpoint
+    assert owner is not None
+
+    owner.sources["up:0"], owner.expected["up"] = 9, 2
+
+    found = store.open(0, 2).checkpoint
+    assert found is not None
+    assert (found.sources, found.expected) == ({"up:0": 5, "": 7}, {"up": 1})
+
+
 def test_a_later_write_replaces_and_deletes(store: StateStore) -> None:
     store.commit(0, batch(1, {"a": b"1", "b": b"2"}, wakes={"a": 10, "b": 20}, outbox=[Wire("t", "k", b"old")]))
     store.commit(0, batch(2, {"a": None, "b": b"3"}))

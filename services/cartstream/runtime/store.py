@@ -116,7 +116,7 @@ class MemoryStore:
                 raise Fenced(f"partition {partition}: generation {found.generation} has it, ours is {generation}")
             found.generation = generation
         return Opened(
-            msgspec.structs.replace(found) if found else None,
+            _copy(found) if found else None,
             self._outboxes.get(partition, []),
             *self.wakes(partition, -(2**63)),
         )
@@ -143,7 +143,7 @@ class MemoryStore:
             raise Fenced(
                 f"partition {partition}: stored write {stored} of generation {generation}, ours follows {batch.checkpoint.sequence - 1}"
             )
-        self._checkpoints[partition] = msgspec.structs.replace(batch.checkpoint, sources=dict(batch.checkpoint.sources))
+        self._checkpoints[partition] = _copy(batch.checkpoint)
         _apply(self.states.setdefault(partition, {}), batch.states)
         wakes = self._wakes.setdefault(partition, [])
         for key, at in batch.wakes:
@@ -164,6 +164,11 @@ class MemoryStore:
     def sequence(self, partition: int) -> tuple[int, int]:
         found = self._checkpoints.get(partition)
         return (found.sequence, found.generation) if found else (0, -1)
+
+
+def _copy(checkpoint: Checkpoint) -> Checkpoint:
+    """Whoever opens a partition moves its watermarks on long before it writes."""
+    return msgspec.structs.replace(checkpoint, sources=dict(checkpoint.sources), expected=dict(checkpoint.expected))
 
 
 def _apply(target: dict[str, bytes], changes: dict[str, bytes | None]) -> None:
