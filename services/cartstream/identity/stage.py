@@ -27,8 +27,7 @@ from cartstream.identity.settings import IdentitySettings
 from cartstream.identity.state import DeviceState, anonymous_customer
 from cartstream.identity.step import CorrectionEvent, DeviceNotice, IdentityEvent, step
 from cartstream.runtime.clock import Clock
-from cartstream.runtime.partition import Looked
-from cartstream.runtime.stage import Output, Record, Several, Step
+from cartstream.runtime.stage import Looked, Output, Record, Several, Step
 from cartstream.runtime.vault import AddressHash
 
 _CUSTOMERS_KEPT = 200_000

@@ -5,16 +5,16 @@ from __future__ import annotations
 from collections.abc import Container, Iterable, Sequence
 from dataclasses import dataclass
 from itertools import islice
-from typing import Any, Generic, Protocol, TypeVar, cast, runtime_checkable
+from typing import Any, Generic, TypeVar, cast
 
 import msgspec
 
 from cartstream.errors import CartstreamError, PartitionHalted, Refused, Unavailable
-from cartstream.events import avro, topics
+from cartstream.events import avro
 from cartstream.events.records import Watermark
-from cartstream.events.times import EventTime
-from cartstream.runtime.kafka import LARGEST_RECORD
-from cartstream.runtime.stage import Output, Record, Repairs, Several, Stage, Step
+from cartstream.runtime.dead_letters import dead_letter
+from cartstream.runtime.drafts import Draft, Entry, Work, complete
+from cartstream.runtime.stage import Output, Prepares, Record, Repairs, Several, Source, Stage, Step
 from cartstream.runtime.store import Batch, Checkpoint, Opened, StateStore, Wire
 from cartstream.runtime.tally import Tally
 from cartstream.runtime.timers import Timers
@@ -23,41 +23,11 @@ from cartstream.runtime.watermarks import UNKNOWN, AlignedWatermark, RecordWater
 S = TypeVar("S", bound=msgspec.Struct)
 
 STEP_FAILED = "step_failed"
-_OVERHEAD = 10_000
-"""More than Kafka adds to a record, with as many headers as one has."""
 # States stay encoded, and are unpacked, changed and packed this many records at a time. The objects of 50,000 customers lie all over the
 # machine's memory and each look at one waits for it; bytes come in one go, and what is unpacked just now is near (a quarter of the
 # sessions service's time, and a third of its memory).
 CHUNK = 50
 _AVRO = b"\0"
-
-
-class Looked(Protocol):
-    """What a stage may look at before the steps: the events of one partition's batch, and the states that they will meet."""
-
-    @property
-    def events(self) -> Sequence[tuple[Record, str, Any]]:
-        """Record, key and event; of a watermark without a key."""
-
-    def state_of(self, key: str) -> Any:
-        """Of every key of the events; None for a new one. Must not be changed."""
-
-
-@runtime_checkable
-class Prepares(Protocol):
-    """A stage that looks things up before the steps (identity: the directory)."""
-
-    def prepare(self, batches: Sequence[Looked]) -> None:
-        """For the batches of all partitions at once. Raises Unavailable."""
-
-
-@runtime_checkable
-class Source(Protocol):
-    """A stage that reads the clickstream itself: its watermark comes from the records."""
-
-    lateness_ms: int
-
-    def time_of(self, event: Any) -> EventTime: ...
 
 
 class StepFailed(CartstreamError):
@@ -67,18 +37,6 @@ class StepFailed(CartstreamError):
         super().__init__(f"step failed at offset {offset}: {type(error).__name__}")
         self.offset = offset
         self.error = error
-
-
-class RecordTooLarge(PartitionHalted):
-    """A record that cannot be used, and that no dead-letter topic takes. The partition stops before it: nothing is dropped in silence."""
-
-    def __init__(self, record: Record, size: int) -> None:
-        super().__init__(
-            f"{record.topic}[{record.partition}]: the record at offset {record.offset} cannot be used, and is too large for "
-            f"{topics.dead_letters(record.topic)}: {size} bytes, at most {LARGEST_RECORD}. Keep a copy if you need one, and go on "
-            f"behind it with `cartstream state skip --offset {record.offset + 1}` (see docs/operations.md)"
-        )
-        self.offset = record.offset
 
 
 class WakeFailed(PartitionHalted):
@@ -135,7 +93,7 @@ class Partition(Generic[S]):
         """The first half of `process`: decoded, with a place for each state. Then `complete`, then `step`; or throw it away, and begin
         anew. Raises StepFailed, Unavailable."""
         self.tally = Tally(consumed=len(records))
-        work = _Work[S](self.watermark.value)
+        work = Work[S](self.watermark.value)
         if self._timers.known is not None:
             self._learn_timers()
         events, marks = self._decode(records, work, set_aside)
@@ -180,7 +138,7 @@ class Partition(Generic[S]):
                 del self._cache[key]
 
     def _decode(
-        self, records: Iterable[Record], work: _Work[S], set_aside: frozenset[int]
+        self, records: Iterable[Record], work: Work[S], set_aside: frozenset[int]
     ) -> tuple[list[tuple[Record, str, Any]], list[Watermark]]:
         stage, source = self.stage, self._source
         decode, key_of = stage.decode, stage.key_of
@@ -218,7 +176,7 @@ class Partition(Generic[S]):
                 self.tally.found["repaired", reason] = count
         return events, marks
 
-    def _refuse(self, record: Record, refused: Refused, work: _Work[S]) -> None:
+    def _refuse(self, record: Record, refused: Refused, work: Work[S]) -> None:
         letter = dead_letter(self.stage.name, record, refused)
         self.tally.refused[refused.reason] = self.tally.refused.get(refused.reason, 0) + 1
         work.outputs.append(letter)
@@ -254,7 +212,7 @@ class Partition(Generic[S]):
             if entry is not None and entry.state is None and entry.raw is not None:
                 entry.state = decode(entry.raw)
 
-    def _run(self, events: list[tuple[Record, str, Any]], entries: list[Entry[S] | None], work: _Work[S]) -> None:
+    def _run(self, events: list[tuple[Record, str, Any]], entries: list[Entry[S] | None], work: Work[S]) -> None:
         apply, keep, passed_on = self.stage.step, self._keep, work.outputs.append
         record = None
         try:
@@ -274,14 +232,14 @@ class Partition(Generic[S]):
         except Exception as error:
             raise StepFailed(record.offset if record else -1, error) from error
 
-    def _advance(self, mark: Watermark, work: _Work[S]) -> None:
+    def _advance(self, mark: Watermark, work: Work[S]) -> None:
         self.tally.count("control")
         assert isinstance(self.watermark, AlignedWatermark)
         self.watermark.update(mark)
         work.watermark = self.watermark.value
         self._fire(work)
 
-    def _fire(self, work: _Work[S]) -> None:
+    def _fire(self, work: Work[S]) -> None:
         for due, key in self._timers.pop_due(work.watermark):
             self.tally.fired += 1
             self.tally.latest_fire = max(self.tally.latest_fire, due)
@@ -302,7 +260,7 @@ class Partition(Generic[S]):
                 ) from error
             self._keep(entry, step, work)
 
-    def _keep(self, entry: Entry[S], step: Step[S], work: _Work[S]) -> None:
+    def _keep(self, entry: Entry[S], step: Step[S], work: Work[S]) -> None:
         state = entry.state = step.state
         if step.changed and not entry.dirty:
             entry.dirty = True
@@ -321,7 +279,7 @@ class Partition(Generic[S]):
                 self._timers.want(entry.key, at)
                 entry.armed = at
 
-    def _pack(self, entries: list[Entry[S] | None], work: _Work[S]) -> None:
+    def _pack(self, entries: list[Entry[S] | None], work: Work[S]) -> None:
         """While the states are at hand: one that changes again in a later chunk is encoded again."""
         encode, states = self.stage.encode_state, work.states
         for entry in work.dirty:
@@ -341,7 +299,7 @@ class Partition(Generic[S]):
         mark = self.watermark
         return mark.value > self.announced or (isinstance(mark, AlignedWatermark) and mark.upstream > self.announced_to_siblings)
 
-    def _announce(self, work: _Work[S]) -> None:
+    def _announce(self, work: Work[S]) -> None:
         mark, name = self.watermark, f"{self.stage.name}:{self.number}"
         if isinstance(mark, AlignedWatermark) and mark.upstream > self.announced_to_siblings:
             self.announced_to_siblings = mark.upstream
@@ -354,7 +312,7 @@ class Partition(Generic[S]):
     def _marks(self, topic: str, mark: Watermark) -> list[Output]:
         return [Output(topic, None, mark, partition) for partition in range(self._layout.partitions)]
 
-    def _batch(self, work: _Work[S], may_be_light: bool) -> Batch:
+    def _batch(self, work: Work[S], may_be_light: bool) -> Batch:
         wakes = self._timers.take_new()
         light = may_be_light and not (work.states or wakes) and all(output.partition >= 0 for output in work.outputs)
         if not light:
@@ -379,61 +337,6 @@ class Layout:
         return cls(source_partitions, partitions, cache_entries, avro.codec().header_of(Watermark))
 
 
-@dataclass(slots=True)
-class Draft(Generic[S]):
-    """A batch that is read and not yet stepped. `missing` are the entries whose states must be loaded first."""
-
-    partition: Partition[S]
-    records: Sequence[Record]
-    events: list[tuple[Record, str, Any]]
-    entries: list[Entry[S] | None]
-    missing: list[Entry[S]]
-    work: _Work[S]
-    announce: bool
-    may_be_light: bool
-
-    def state_of(self, key: str) -> S | None:
-        raw = self.partition.raw_of(key)
-        return None if raw is None else self.partition.stage.decode_state(raw)
-
-
-def complete(drafts: Sequence[Draft[Any]], store: StateStore) -> None:
-    """What drafts of one stage's partitions need before their steps, in one round trip. May be called again after Unavailable."""
-    missing = {draft.partition.number: [entry.key for entry in draft.missing] for draft in drafts if draft.missing}
-    found = store.load_all(missing) if missing else {}
-    for draft in drafts:
-        if draft.missing:
-            draft.partition.fill(draft, found[draft.partition.number])
-    if drafts and (stage := drafts[0].partition.prepares) is not None:
-        stage.prepare(drafts)
-
-
-class Entry(Generic[S]):
-    """A state: `raw` as it is kept, `state` while it is at hand. `armed` is its timer, as in `Timers`; `dirty` when it is to be packed."""
-
-    __slots__ = ("armed", "dirty", "key", "raw", "state")
-
-    def __init__(self, key: str) -> None:
-        self.key = key
-        self.raw: bytes | None = None
-        self.state: S | None = None
-        self.armed: EventTime | None = None
-        self.dirty = False
-
-
-class _Work(Generic[S]):
-    """What a batch gathers on its way."""
-
-    __slots__ = ("dirty", "outputs", "states", "watermark", "woken")
-
-    def __init__(self, watermark: EventTime) -> None:
-        self.watermark = watermark
-        self.dirty: list[Entry[S]] = []
-        self.woken: list[Entry[S]] = []
-        self.states: dict[str, bytes | None] = {}
-        self.outputs: list[Output] = []
-
-
 def _encoded(outputs: list[Output]) -> list[Wire]:
     """The outputs themselves, their values now bytes: an `Output` has a `Wire`'s shape, and a new object each costs 0.5 µs."""
     encode = avro.codec().encode
@@ -441,24 +344,3 @@ def _encoded(outputs: list[Output]) -> list[Wire]:
         if not isinstance(output.value, bytes):
             output.value = encode(output.value)
     return cast(list[Wire], outputs)
-
-
-def dead_letter(service: str, record: Record, refused: Refused) -> Output:
-    """The record as it came, headers and all, with more that say what, where and why. Raises RecordTooLarge."""
-    said = {
-        "cs-reason": refused.reason,
-        "cs-detail": refused.detail,
-        "cs-service": service,
-        "cs-topic": record.topic,
-        "cs-partition": str(record.partition),
-        "cs-offset": str(record.offset),
-        "cs-timestamp": str(record.timestamp),
-    }
-    headers = [*record.headers, *((name, text.encode()) for name, text in said.items())]
-    key = None if record.key is None else record.key.decode(errors="replace")
-    if record.key is not None and key != record.key.decode(errors="ignore"):
-        headers.append(("cs-key", record.key))  # a key that is no text
-    size = len(record.value) + len(record.key or b"") + sum(len(name) + len(value or b"") for name, value in headers)
-    if size > LARGEST_RECORD - _OVERHEAD:
-        raise RecordTooLarge(record, size)
-    return Output(topics.dead_letters(record.topic), key, record.value, headers=headers)

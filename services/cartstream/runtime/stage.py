@@ -120,6 +120,34 @@ class Stage(Protocol[S]):
     def decode_state(self, raw: bytes) -> S: ...
 
 
+class Looked(Protocol):
+    """What a stage may look at before the steps: the events of one partition's batch, and the states that they will meet."""
+
+    @property
+    def events(self) -> Sequence[tuple[Record, str, Any]]:
+        """Record, key and event; of a watermark without a key."""
+
+    def state_of(self, key: str) -> Any:
+        """Of every key of the events; None for a new one. Must not be changed."""
+
+
+@runtime_checkable
+class Prepares(Protocol):
+    """A stage that looks things up before the steps (identity: the directory)."""
+
+    def prepare(self, batches: Sequence[Looked]) -> None:
+        """For the batches of all partitions at once. Raises Unavailable."""
+
+
+@runtime_checkable
+class Source(Protocol):
+    """A stage that reads the clickstream itself: its watermark comes from the records."""
+
+    lateness_ms: int
+
+    def time_of(self, event: Any) -> EventTime: ...
+
+
 @runtime_checkable
 class Remembers(Protocol):
     """A stage that knows more than the states it is given (identity: merges that it has heard of)."""

@@ -11,9 +11,11 @@ from typing import Any
 from cartstream.errors import PartitionHalted
 from cartstream.runtime.clock import Clock
 from cartstream.runtime.commitment import Owned
+from cartstream.runtime.dead_letters import RecordTooLarge
+from cartstream.runtime.drafts import Draft, complete
 from cartstream.runtime.halts import Halts
 from cartstream.runtime.log import logger
-from cartstream.runtime.partition import Draft, RecordTooLarge, StepFailed, complete
+from cartstream.runtime.partition import StepFailed
 from cartstream.runtime.patience import Patience
 from cartstream.runtime.settings import StageSettings
 from cartstream.runtime.stage import Record, Remembers, Stage
