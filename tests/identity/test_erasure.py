@@ -2,19 +2,28 @@
 
 from __future__ import annotations
 
+from datetime import UTC, datetime
 from random import Random
+from typing import Any
 
 import msgspec
+import orjson
 import pytest
-from hypothesis import given, settings
+from hypothesis import given
+from hypothesis import settings as effort
 from hypothesis import strategies as st
+from msgspec.structs import replace
 
 from cartstream.events import topics
+from cartstream.events.formats.opening import SchemaSource, open_format
 from cartstream.events.records import CorrectedCustomer, Customer
-from cartstream.identity.correction import Erase, erasure, written
+from cartstream.identity.correction import Correction, erasure, signed, written
+from cartstream.identity.directory import MemoryDirectory
 from cartstream.identity.nodes import identifier_named
+from cartstream.identity.stage import IdentityStage
 from cartstream.identity.state import DeviceState, anonymous_customer
-from tests.identity.people import HASH, T0, Event, People, device, email, everybody, identify, page, phone, user
+from cartstream.runtime.stage import Record, Several
+from tests.identity.people import HASH, T0, Event, People, device, email, everybody, identify, page, phone, settings, user
 from tests.identity.test_order import honest_events
 
 ADDRESS, NUMBER = "ann@example.test", "+4915112345678"
@@ -25,11 +34,11 @@ ANN = (
 )
 
 
-def erase(name: str, at: int, *devices: str, number: int = 0) -> Erase:
-    return erasure(f"erase-{at}-{number}", T0 + at * 1000, identifier_named(name), list(devices))
+def erase(name: str, at: int, *devices: str, number: int = 0) -> Correction:
+    return signed(erasure(f"erase-{at}-{number}", T0 + at * 1000, identifier_named(name), list(devices)), HASH)
 
 
-def told(people: People, *corrections: Erase) -> People:
+def told(people: People, *corrections: Correction) -> People:
     for correction in corrections:
         people.pipeline.feed("", written(correction))
         people.pipeline.run()
@@ -166,13 +175,31 @@ def test_a_device_that_the_command_does_not_name_is_nobodys_either() -> None:
     assert seen(people, "d1-20") == [anonymous_customer("d1", T0 + 10_000)]
 
 
+@pytest.mark.parametrize("change", [{"identifier": user("bob")}, {"signature": "0" * 32}, {"timestamp": datetime(2030, 1, 1, tzinfo=UTC)}])
+def test_nobody_without_the_key_can_have_anybody_forgotten(change: dict[str, Any]) -> None:
+    people = People().see(*ANN, page("d9", 25, "bob"))
+    before = people.people
+    people.see_raw(written(replace(erase(user("ann"), 30), **change)))
+    assert people.people == before
+    assert people.outputs[-1].topic == topics.dead_letters(topics.CLICKSTREAM)
+
+
+@pytest.mark.parametrize("name", ["ga4", "snowplow", "cloudevents", "avro"])
+def test_commands_are_the_same_in_a_clickstream_of_any_format(name: str) -> None:
+    stage = IdentityStage(settings(), MemoryDirectory(), None, open_format(name, SchemaSource()))
+    raw = orjson.dumps(orjson.loads(written(erase(user("ann"), 30, "phone"))), option=orjson.OPT_INDENT_2)
+    with pytest.raises(Several) as several:
+        stage.decode(Record(topics.CLICKSTREAM, 0, 0, None, raw))
+    assert [event.device_id for event in several.value.events] == ["correction:erase-30-0", "phone"]
+
+
 @pytest.mark.parametrize("raw", [b'{"type":"cartstream.erase"}', b'{"type":"cartstream.odd","messageId":"m"}'])
 def test_what_is_no_command_is_a_dead_letter(raw: bytes) -> None:
     people = People().see_raw(raw)
     assert people.outputs[-1].topic == topics.dead_letters(topics.CLICKSTREAM)
 
 
-@settings(max_examples=60, deadline=None)
+@effort(max_examples=60, deadline=None)
 @given(honest_events(), st.data(), st.randoms(use_true_random=False), st.sampled_from([(1, 1), (1, 1_000), (4, 3)]))
 def test_order_repetition_and_partitions_change_neither_who_is_left_nor_who_they_are(
     events: list[Event], data: st.DataObject, random: Random, cut: tuple[int, int]

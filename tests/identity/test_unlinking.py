@@ -10,7 +10,7 @@ from hypothesis import strategies as st
 
 from cartstream.events import topics
 from cartstream.events.records import CorrectedCustomer, Customer, Identifier, Split
-from cartstream.identity.correction import Unlink, unlinking, written
+from cartstream.identity.correction import Correction, signed, unlinking, written
 from cartstream.identity.state import anonymous_customer
 from tests.identity.people import HASH, T0, Event, People, device, email, everybody, identify, page, user
 from tests.identity.test_erasure import erase, seen, states, told
@@ -27,11 +27,11 @@ EVENTS = (
 MOVED, KEPT = [device("b1"), email(BOB)], [email(ANN), user("ann"), device("a1")]
 
 
-def unlink(at: int, moved: list[str] = MOVED, kept: list[str] = KEPT, number: int = 0) -> Unlink:
-    return unlinking(f"unlink-{at}-{number}", T0 + at * 1000, moved, kept)
+def unlink(at: int, moved: list[str] = MOVED, kept: list[str] = KEPT, number: int = 0) -> Correction:
+    return signed(unlinking(f"unlink-{at}-{number}", T0 + at * 1000, moved, kept), HASH)
 
 
-def tell(people: People, *corrections: Unlink) -> People:
+def tell(people: People, *corrections: Correction) -> People:
     for correction in corrections:
         people.pipeline.feed("", written(correction))
         people.pipeline.run()

@@ -11,7 +11,7 @@ import pytest
 from cartstream.detection.state import DetectionState
 from cartstream.events.read_model import ERASED, Guard
 from cartstream.events.records import Command, Decision
-from cartstream.identity.correction import erasure, written
+from cartstream.identity.correction import erasure, signed, written
 from cartstream.identity.nodes import identifier_named
 from cartstream.identity.state import anonymous_customer
 from cartstream.journeys.state import JourneyState
@@ -19,12 +19,13 @@ from cartstream.runtime.vault import AddressHash
 from cartstream.sessions.state import CustomerState
 from tests.pipeline.shop import HOUR, MINUTE, SECOND, T0, Event, Partial, event
 
+HASH = AddressHash("h" * 32)
 CONSENT: dict[str, Any] = {"email": "ann@example.test", "consent": {"email": True}}
 CART: dict[str, Any] = {"product_id": "shoes", "quantity": 1, "price": 40.0}
 
 
 def erase(name: str, at: int, *devices: str) -> Event:
-    return at, "", written(erasure(f"erase-{at}", T0 + at, identifier_named(name), list(devices)))
+    return at, "", written(signed(erasure(f"erase-{at}", T0 + at, identifier_named(name), list(devices)), HASH))
 
 
 ANN = (
@@ -110,4 +111,4 @@ def _twice(events: Iterable[Event]) -> list[Event]:
 
 
 def _hash() -> str:
-    return AddressHash("h" * 32)("email", "ann@example.test")
+    return HASH("email", "ann@example.test")

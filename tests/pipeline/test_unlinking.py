@@ -7,7 +7,7 @@ from typing import Any
 import pytest
 
 from cartstream.events.records import Command, Decision
-from cartstream.identity.correction import unlinking, written
+from cartstream.identity.correction import signed, unlinking, written
 from cartstream.identity.state import anonymous_customer
 from cartstream.runtime.vault import AddressHash
 from tests.pipeline.shop import HOUR, MINUTE, SECOND, T0, Event, Partial, event
@@ -23,7 +23,7 @@ def said(device: str, at: int, address: str) -> Event:
 
 def unlink(at: int) -> Event:
     moved = ["device:b", "email:" + HASH("email", BOB)]
-    return at, "", written(unlinking("unlink", T0 + at, moved, ["email:" + HASH("email", ANN), "device:a"]))
+    return at, "", written(signed(unlinking("unlink", T0 + at, moved, ["email:" + HASH("email", ANN), "device:a"]), HASH))
 
 
 # Bob's phone once said Ann's address; his cart is then taken for hers.

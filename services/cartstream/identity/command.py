@@ -160,6 +160,7 @@ def _correct(
 ) -> None:
     """Say what would be done, and have it done."""
     from cartstream.identity.announcement import announce
+    from cartstream.identity.correction import signed
     from cartstream.identity.explain import parse_identifier
     from cartstream.identity.redis_directory import RedisDirectory
     from cartstream.identity.settings import IdentitySettings
@@ -172,7 +173,9 @@ def _correct(
     with closing(connect(settings.redis_url.get_secret_value())) as client:
         directory = RedisDirectory(client, settings.prefix, _never_seals, ttl_s=0, conceal=lambda one: hash_address(one.type, one.value))
         found = look(directory, lambda text: parse_identifier(text, lambda: hash_address), parse_clock(settings.clock).now())
-    count = announce(settings.brokers, settings.prefix, found.command) if found.command is not None and not only_told else 0
+    count = 0
+    if found.command is not None and not only_told:
+        count = announce(settings.brokers, settings.prefix, signed(found.command, hash_address))
     if as_json:
         _print_json([{**found.record(), "partitions": count}])
         return

@@ -1,11 +1,13 @@
 """What an operator says of customers, as records of the clickstream: so a replay of the clickstream comes to the same.
 
-A correction is JSON like an event, of a type that no tracker sends. One is written to every partition, the first of them without
-`copy`: so each partition meets it in the order of its own events, and one of them tells of it.
+A correction is JSON like an event, of a type that no tracker sends, signed with the hash key. One is written to every partition, all but
+one of them as a `copy`: so each partition meets it in the order of its own events, and one of them tells of it.
 """
 
 from __future__ import annotations
 
+import hmac
+import re
 from collections.abc import Callable
 from datetime import UTC, datetime, timedelta
 from typing import Annotated
@@ -19,6 +21,7 @@ from cartstream.events.clicks import EARLIEST, LATEST, MAX_ID
 from cartstream.events.records import Customer, Identifier
 from cartstream.events.times import EventTime, from_datetime
 from cartstream.identity.nodes import DEVICE, identifier_name, identifier_named
+from cartstream.runtime.vault import AddressHash
 
 MOST_NAMES = 12_000
 _Name = Annotated[str, Meta(pattern=r"^[a-z_]+:[^\x1f]", max_length=MAX_ID + 32)]
@@ -52,6 +55,7 @@ class Erase(msgspec.Struct, tag_field="type", tag="cartstream.erase", rename="ca
     identifier: _Name
     devices: _Devices = []
     copy: bool = False
+    signature: str = ""
 
     @property
     def at(self) -> EventTime:
@@ -70,6 +74,7 @@ class Unlink(msgspec.Struct, tag_field="type", tag="cartstream.unlink", rename="
     moved: _Names
     kept: _Names
     copy: bool = False
+    signature: str = ""
 
     @property
     def at(self) -> EventTime:
@@ -87,11 +92,25 @@ class Unlink(msgspec.Struct, tag_field="type", tag="cartstream.unlink", rename="
 Correction = Erase | Unlink
 _decode: Callable[[bytes], Correction] = msgspec.json.Decoder(Correction).decode
 _EPOCH = datetime.fromtimestamp(0, UTC)
-_PREFIX = b'{"type":"cartstream.'
+_TYPE = re.compile(rb'"type"\s*:\s*"cartstream\.')
 
 
 def is_correction(raw: bytes) -> bool:
-    return raw.startswith(_PREFIX)
+    """Whether it means to be one."""
+    return b'"cartstream.' in raw and _TYPE.search(raw) is not None
+
+
+def signed(correction: Correction, hash_address: AddressHash) -> Correction:
+    """As identity takes it: what reaches the clickstream from the shop's visitors must not be able to forget anybody."""
+    return replace(correction, signature=_signature(correction, hash_address))
+
+
+def is_signed(correction: Correction, hash_address: AddressHash) -> bool:
+    return hmac.compare_digest(correction.signature.encode(), _signature(correction, hash_address).encode())
+
+
+def _signature(correction: Correction, hash_address: AddressHash) -> str:
+    return hash_address("correction", written(replace(correction, copy=False, signature="")).decode())
 
 
 def read_correction(raw: bytes) -> Correction:
@@ -110,11 +129,11 @@ def written(correction: Correction) -> bytes:
 
 
 def copies(raw: bytes, count: int) -> list[bytes]:
-    """Of a written correction, one for each partition; of one that cannot be read, itself."""
+    """Of a written correction, one for each partition; of one that cannot be read, none."""
     try:
         correction = read_correction(raw)
     except Refused:
-        return [raw]
+        return []
     return [raw, *[written(replace(correction, copy=True))] * (count - 1)]
 
 

@@ -20,7 +20,7 @@ from cartstream.events.records import Identifier
 from cartstream.events.times import DAY, SECOND, EventTime, from_datetime
 from cartstream.identity.audit import corrected_customer, refused_links
 from cartstream.identity.contacts import Found, Redactor, may_hold_address
-from cartstream.identity.correction import is_correction, read_correction
+from cartstream.identity.correction import is_correction, is_signed, read_correction
 from cartstream.identity.directory import Directory
 from cartstream.identity.nodes import LinkRequest, identifier_name
 from cartstream.identity.settings import IdentitySettings
@@ -185,6 +185,8 @@ class IdentityStage:
     def _correction(self, raw: bytes) -> Several:
         """It, and a notice for each device that it names. Raises Refused."""
         correction = read_correction(raw)
+        if not is_signed(correction, self._hash):
+            raise Refused("unsigned", "a correction of identity that is not signed with CARTSTREAM_HASH_KEY")
         at, forward = correction.at, b""
         if at > self._believable[1]:
             self._believe(at)

@@ -51,10 +51,10 @@ class Pipeline:
 
     def feed(self, key: str, value: bytes, topic: str = topics.CLICKSTREAM) -> None:
         """A correction of identity goes to every partition, as it does live."""
-        if topic == topics.CLICKSTREAM and is_correction(value):
-            for number, copy in enumerate(copies(value, self._layout.partitions)):
-                self._enqueue(Wire(topic, key, copy, number))
-        else:
+        all_of_it = copies(value, self._layout.partitions) if topic == topics.CLICKSTREAM and is_correction(value) else ()
+        for number, copy in enumerate(all_of_it):
+            self._enqueue(Wire(topic, key, copy, number))
+        if not all_of_it:
             self._enqueue(Wire(topic, key, value))
 
     def run(self) -> None:
