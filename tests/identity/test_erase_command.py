@@ -2,22 +2,12 @@
 
 from __future__ import annotations
 
-import time
-from collections.abc import Callable, Iterator
-from contextlib import closing, contextmanager
-from functools import partial
-from typing import Any
+from collections.abc import Iterator
 
-import orjson
 import pytest
-from confluent_kafka import Producer
-from redis import Redis
 
-from cartstream.demo.shoppers import ORIGIN
-from cartstream.embedded.child import free_port
 from cartstream.errors import ConfigError, Unavailable
-from cartstream.events import topics
-from cartstream.events.times import HOUR, SECOND, iso
+from cartstream.events.times import iso
 from cartstream.identity.correction import erasure
 from cartstream.identity.nodes import identifier_named
 from cartstream.identity.preview import NobodyKnown
@@ -25,19 +15,15 @@ from cartstream.identity.redis_directory import RedisDirectory
 from cartstream.identity.stage import IdentityStage
 from cartstream.identity.state import anonymous_customer
 from cartstream.replay.driver import Pipeline
-from cartstream.runtime.kafka import ensure_topics
 from cartstream.runtime.redis_store import connect
-from cartstream.up.processes import Processes
-from cartstream.up.surroundings import fake_providers
-from tests.drills.surroundings import SECRETS, Providers
-from tests.identity.people import HASH, T0, Event, email, feed, identify, page, settings, user
+from tests.identity.live_shop import Shop, click, shopping
+from tests.identity.people import HASH, T0, email, feed, identify, page, settings, user
 from tests.identity.recorded import identity, json_of
 from tests.runtime.live import until
 from tests.support import RealKafka
 
 ADDRESS = "ann@example.test"
 EVENTS = (page("d1", 0), identify("d1", 10, "ann", email=ADDRESS), page("d2", 20, "ann"), page("d3", 30, "bob"))
-HOUR_S = 4.0
 
 
 @pytest.fixture
@@ -91,94 +77,19 @@ def test_without_kafka_it_says_so() -> None:
     assert isinstance(identity("erase", user("ann")).exception, Unavailable)
 
 
-def _click(who: str, moment: int, number: int, **fields: Any) -> Event:
-    said = {"messageId": f"{who}-{number}", "anonymousId": f"device-of-{who}", "userId": f"user-{who}", "timestamp": iso(moment)}
-    return {**said, **fields}
-
-
-def _shopping(who: str, moment: int) -> list[Event]:
-    traits = {"email": f"{who}@example.test", "timezone": "Europe/Berlin", "consent": {"email": True}}
-    cart = {"product_id": f"lamp-of-{who}", "name": "Lamp", "price": 40.0, "quantity": 1, "currency": "EUR"}
-    return [
-        _click(who, moment - 1, 0, type="identify", traits=traits),
-        _click(who, moment, 1, type="track", event="Product Added", properties=cart),
-    ]
-
-
-class _Shop:
-    """All services, an hour of the shop in HOUR_S."""
-
-    def __init__(self, kafka: RealKafka, redis_url: str, prefix: str) -> None:
-        self.redis_url, self.prefix = redis_url, prefix
-        self.started, self.speed = time.time(), HOUR / SECOND / HOUR_S
-        providers = fake_providers(free_port(), free_port())
-        self.providers = Providers(providers["CARTSTREAM_TWILIO_URL"])
-        self.env = {
-            **SECRETS,
-            **providers,
-            "CARTSTREAM_BROKERS": kafka.address,
-            "CARTSTREAM_REDIS_URL": redis_url,
-            "CARTSTREAM_PREFIX": prefix,
-            "CARTSTREAM_PARTITIONS": "2",
-            "CARTSTREAM_CLOCK": f"scaled:{ORIGIN}:{self.started!r}:{self.speed!r}",
-        }
-        self.producer = Producer({"bootstrap.servers": kafka.address})
-        ensure_topics(kafka.address, prefix, 2, 1, 2)
-
-    @property
-    def now(self) -> int:
-        return ORIGIN + int((time.time() - self.started) * SECOND * self.speed)
-
-    @contextmanager
-    def open(self) -> Iterator[None]:
-        with Processes(self.env, lambda name, line: None) as processes:
-            processes.start("fakes", arguments=["fakes"])
-            services = ("identity", "sessions", "detection", "journeys", "email")
-            for service in services:
-                processes.start(service)
-            processes.wait_ready(services, 120)
-            yield
-
-    def put(self, *events: Event) -> None:
-        for event in events:
-            self.producer.produce(self.prefix + topics.CLICKSTREAM, orjson.dumps(event), event["anonymousId"])
-        assert self.producer.flush(30) == 0
-
-    def sent(self, who: str) -> int:
-        return sum(f"{who}@example.test" in repr(message) for message in self.providers.messages())
-
-    def stored(self) -> bytes:
-        """All of Redis but the states of devices, whose keys name them."""
-        with closing(Redis.from_url(self.redis_url)) as redis:
-            names = [name for name in redis.scan_iter(f"{self.prefix}*") if b"{identity:" not in name]
-            return b"".join(bytes(name) + _value(redis, name) for name in names)
-
-
-def _value(redis: Redis, name: bytes) -> bytes:
-    kind = redis.type(name)
-    read: dict[bytes, Callable[[bytes], Any]] = {
-        b"string": redis.get,
-        b"hash": redis.hgetall,
-        b"stream": redis.xrange,
-        b"list": partial(redis.lrange, start=0, end=-1),
-        b"zset": partial(redis.zrange, start=0, end=-1),
-    }
-    return repr(read[bytes(kind)](name)).encode()  # type: ignore[arg-type]
-
-
 def test_an_erased_shopper_gets_no_message_and_is_gone_from_all_services(kafka: RealKafka, redis_url: str, topic_prefix: str) -> None:
-    shop = _Shop(kafka, redis_url, topic_prefix)
+    shop = Shop(kafka, redis_url, topic_prefix)
     with shop.open():
         moment = shop.now
-        shop.put(*_shopping("ann", moment), *_shopping("bob", moment))
+        shop.put(*shopping("ann", moment), *shopping("bob", moment))
         until(lambda: b"lamp-of-ann" in shop.stored(), "a cart", 60)
         answer = identity("erase", user("user-ann"), "--json", **shop.env)
         (said,) = json_of(answer)
         assert (said["partitions"], said["held"]) == (2, {"email": 1, "user_id": 1, "device": 1})
 
         until(lambda: identity("erase", user("user-ann"), "--json", **shop.env).stdout.count('"done":true'), "the erasure", 60)
-        late = _click("ann", moment + 1, 2, type="track", event="Product Added", properties={"product_id": "late-lamp", "price": 1.0})
-        shop.put(late, *_shopping("eve", shop.now))
+        late = click("ann", moment + 1, 2, type="track", event="Product Added", properties={"product_id": "late-lamp", "price": 1.0})
+        shop.put(late, *shopping("eve", shop.now))
         until(lambda: shop.sent("bob") and shop.sent("eve"), "the others' messages", 120)
 
         gone = (b"lamp-of-ann", b"late-lamp", b"user-ann", b"device-of-ann")
