@@ -64,7 +64,8 @@ def _present(view: View, names: Iterable[str], at: EventTime) -> list[Identifier
         found.append(identifier)
         if view.owner(identifier) is None:
             customer_id = first_customer(identifier, tomb.at if tomb is not None else 0)
-            _give(view, view.root(customer_id) or view.new(customer_id, at), [identifier])
+            node = view.root(customer_id) or view.new(customer_id, at)
+            _give(view, view.new(first_customer(identifier, at), at) if node.erased else node, [identifier])
     return found
 
 
