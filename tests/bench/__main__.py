@@ -6,7 +6,7 @@ import json
 import os
 import sys
 
-from tests.bench import latency, memory, scale, senders, stages, whole
+from tests.bench import endurance, latency, memory, scale, senders, stages, whole
 from tests.bench.ground import ground
 from tests.bench.medians import medians
 
@@ -21,6 +21,7 @@ BENCHMARKS = {
     "memory": memory.memory,
     "million": scale.million,
     "two_processes": scale.two_processes,
+    "endurance": endurance.endurance,
 }
 RUNS = int(os.environ.get("BENCH_RUNS", "5"))
 

@@ -67,8 +67,10 @@ def redis_settings() -> dict[str, str]:
     return {name: said[name] for name in ("appendfsync", "auto-aof-rewrite-min-size", "rdbcompression")}
 
 
-def fill(on: Ground, prefix: str, count: int, devices: int, per_second: int = 500, products: int = 5_000) -> None:
-    """Make the topics and put `count` clicks into the clickstream, `per_second` of event time."""
+def fill(
+    on: Ground, prefix: str, count: int, devices: int, per_second: int = 500, products: int = 5_000, rate: float | None = None
+) -> None:
+    """Make the topics and put `count` clicks into the clickstream, `per_second` of event time; at most `rate` a real second."""
     ensure_topics(on.brokers, prefix, PARTITIONS, 1, PARTITIONS)
     producer = Producer(
         {
@@ -81,7 +83,10 @@ def fill(on: Ground, prefix: str, count: int, devices: int, per_second: int = 50
             "queue.buffering.max.kbytes": 2_000_000,
         }
     )
+    begun = time.perf_counter()
     for number, (device, event) in enumerate(generate(count, devices, START, per_second, products=products)):
+        if rate is not None and number % 500 == 0:
+            time.sleep(max(0.0, begun + number / rate - time.perf_counter()))
         producer.produce(prefix + "clickstream", event, device)
         if number % 1000 == 0:
             producer.poll(0 if len(producer) < 1_000_000 else 1)  # a full queue would be an error
