@@ -73,6 +73,7 @@ class Result:
     messages: list[Message]
     max_stall_s: float
     seconds: float
+    fed_twice: int = 0
 
 
 @dataclass(frozen=True, slots=True)
@@ -206,7 +207,9 @@ class Course:
     def _result(self, began: float) -> Result:
         messages = self.surroundings.providers.messages()
         seconds = time.monotonic() - began
-        return Result(len(self.plan.traffic.clicks), dict(self.watch.records), messages, self.watch.longest_silence_s, seconds)
+        return Result(
+            len(self.plan.traffic.clicks), dict(self.watch.records), messages, self.watch.longest_silence_s, seconds, self.feed.twice
+        )
 
     def _environment(self) -> dict[str, str]:
         inherited = {name: text for name, text in os.environ.items() if not name.startswith("CARTSTREAM_")}

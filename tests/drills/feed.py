@@ -47,6 +47,7 @@ class Feed(threading.Thread):
         """The event time of the last record sent."""
         self.held = False
         self.ends: dict[int, int] = {}
+        self._acknowledged = 0
 
     def hold(self, at: EventTime) -> None:
         """Send nothing later than `at` until `release`."""
@@ -88,6 +89,12 @@ class Feed(threading.Thread):
         while self.at < at and self.is_alive():
             assert time.monotonic() < end, f"the feed has sent {self.sent} of {len(self._clicks)} records and does not get on"
             time.sleep(_LONGEST_NAP_S)
+
+    @property
+    def twice(self) -> int:
+        """How many records of the clickstream are there more often than they were given: by this client or the broker, not by cartstream.
+        With what others have written."""
+        return sum(self.ends.values()) - self._acknowledged
 
     @property
     def share(self) -> float:
@@ -154,5 +161,6 @@ class Feed(threading.Thread):
         if error is not None:
             self._failed = error.str()
         else:
+            self._acknowledged += 1
             number = message.partition() or 0
             self.ends[number] = max(self.ends.get(number, 0), (message.offset() or 0) + 1)
