@@ -7,7 +7,7 @@ import pytest
 
 from cartstream.events.read_model import Guard
 from cartstream.events.records import Session
-from cartstream.sessions.basket import SEEN_LIMIT, Basket, Held, Line, packed, packed_for_now, unpacked
+from cartstream.sessions.basket import SEEN_LIMIT, Basket, Held, Line
 from cartstream.sessions.layouts import FirstState, FirstVisit
 from tests.sessions.shop import MINUTE, T0, Shop, add, remove, track
 
@@ -194,12 +194,3 @@ def test_a_click_that_had_to_be_mended_counts_as_such_by_reason() -> None:
 def test_a_removal_of_nothing_is_no_change() -> None:
     shop = Shop().see(add("a", 0, 3), remove("a", 1, 0))
     assert len(shop.of_kind("cart_updated")) == 1
-
-
-def test_a_cart_is_stored_with_its_times_as_distances_and_one_with_plain_times_is_read() -> None:
-    lines = {name: Line(1, 2.0, name, T0 + 9 - n * MINUTE) for n, name in enumerate("abc")}
-    basket = Basket(dict(lines), version=T0 + 9)
-
-    assert unpacked(packed(basket)) == unpacked(packed_for_now(basket)) == basket
-    assert len(packed(basket)) == len(packed_for_now(basket)) - 8 - 6 - 4  # of nine bytes a time, one, three and five are left
-    assert basket.lines == lines

@@ -81,12 +81,10 @@ class Basket(Held, array_like=True, gc=False):
 
     `seen` has digests of the last changes' message ids, oldest first: a change that is wrongly taken for a repetition would be missing
     from a cart, so they have eight bytes, and it happens once in 10^17 changes. `ordered` has those of the last order ids.
-    `relative`: the times of lines are distances back from `version`, as they are stored: a third of the bytes.
     """
 
     seen: bytes = b""
     ordered: bytes | None = None
-    relative: bool = False
 
     def has_ordered(self, order: Order | None) -> bool:
         """True for an order whose id is remembered."""
@@ -121,31 +119,11 @@ NOTHING = msgspec.Raw(pack(None))
 
 
 def packed(basket: Basket) -> msgspec.Raw:
-    """To stay."""
-    lines = basket.lines
-    basket.lines, basket.relative = _turned(lines, basket.version), True
-    raw = msgspec.Raw(pack(basket))
-    basket.lines, basket.relative = lines, False
-    return raw
-
-
-def packed_for_now(basket: Basket) -> msgspec.Raw:
-    """Quicker, and more bytes: for what is unpacked again when time passes."""
     return msgspec.Raw(pack(basket))
 
 
 def unpacked(raw: msgspec.Raw) -> Basket:
-    if raw == NOTHING:
-        return Basket()
-    basket = _unpack(raw)
-    if basket.relative:
-        basket.lines, basket.relative = _turned(basket.lines, basket.version), False
-    return basket
-
-
-def _turned(lines: dict[str, Line], version: EventTime) -> dict[str, Line]:
-    """With times since the beginning of all as distances back from `version`, or the other way round."""
-    return {id: Line(line.quantity, line.price, line.name, version - line.at, line.currency) for id, line in lines.items()}
+    return Basket() if raw == NOTHING else _unpack(raw)
 
 
 def _digest(id: str) -> bytes:

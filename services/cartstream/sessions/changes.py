@@ -16,7 +16,7 @@ import msgspec
 from cartstream.events.clicks import Action
 from cartstream.events.records import Cart
 from cartstream.events.times import EventTime
-from cartstream.sessions.basket import RECENT_LIMIT, Basket, Change, Waiting, packed_for_now, unpacked
+from cartstream.sessions.basket import RECENT_LIMIT, Basket, Change, Waiting, packed, unpacked
 from cartstream.sessions.cart import apply, put, snapshot
 
 _ID_ENDS: dict[int, str] = {Action.CHECKOUT: "checkout_started", Action.ORDER: "order_placed"}
@@ -91,7 +91,7 @@ def _settle_first(waiting: Waiting, count: int) -> None:
     cart = unpacked(waiting.settled)
     for change in waiting.recent[:count]:
         apply(cart, change)
-    waiting.recent, waiting.settled = waiting.recent[count:], packed_for_now(cart)
+    waiting.recent, waiting.settled = waiting.recent[count:], packed(cart)
 
 
 def _correct(basket: Basket, waiting: Waiting, change: Change, late: bool) -> list[Told]:
@@ -103,7 +103,7 @@ def _correct(basket: Basket, waiting: Waiting, change: Change, late: bool) -> li
     cart = unpacked(waiting.settled)
     if late:
         first = _fold(cart, [change])
-        waiting.settled = packed_for_now(cart)
+        waiting.settled = packed(cart)
         told = _to_tell([change, *recent], before, first + _fold(cart, recent))
     else:
         recent.insert(place, change)

@@ -6,7 +6,7 @@ import msgspec
 
 from cartstream.events.read_model import Guard
 from cartstream.events.times import EventTime
-from cartstream.sessions.basket import NOTHING, SEEN_LIMIT, Basket, Change, Held, Line, Waiting, packed_for_now
+from cartstream.sessions.basket import NOTHING, SEEN_LIMIT, Basket, Change, Held, Line, Waiting, packed
 from cartstream.sessions.state import LAYOUT, CustomerState, Visit
 
 
@@ -105,7 +105,7 @@ def renewed(first: FirstState) -> CustomerState:
     basket = _basket(first)
     basket.seen = first.seen[-SEEN_LIMIT:]
     if basket != Basket():
-        state.put(basket, Waiting(first.recent, packed_for_now(_basket(first.settled)) if first.settled is not None else NOTHING))
+        state.put(basket, Waiting(first.recent, packed(_basket(first.settled)) if first.settled is not None else NOTHING))
     return _with_guard(state)
 
 
