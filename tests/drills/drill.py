@@ -99,7 +99,7 @@ class Drill:
             "max_stall_s": round(disturbed.max_stall_s, 1),
             "max_stall_undisturbed_s": round(reference.max_stall_s, 1),
             "seconds": round(disturbed.seconds, 1),
-            **({"fed_twice": disturbed.fed_twice} if disturbed.fed_twice else {}),
+            **({"fed_twice": disturbed.fed_twice} if disturbed.fed_twice and "poison" not in said else {}),
             **{name: count for name, count in sorted(verdict.allowed.items()) if count},
             **{name: value for name, value in said.items() if name != "faults"},
             **({"differences": verdict.differences} if verdict.differences else {}),
