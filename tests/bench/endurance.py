@@ -38,10 +38,10 @@ def endurance(on: Ground) -> dict[str, Any]:
             wait_until(partial(_has_done, sessions, EVENTS * sample // SAMPLES), LIMIT_S)
             lags.append(round(sessions.value("cartstream_consumer_lag_records")))
             for name, each in running.items():
-                resident[name].append(_mib(each))
+                resident[name].append(each.resident_mib)
         feed.join()
         wait_until(partial(_nobody_is_here, sessions), LIMIT_S)
-        at_the_end = {name: _mib(each) for name, each in running.items()}
+        at_the_end = {name: each.resident_mib for name, each in running.items()}
     return {"name": "endurance", "events": EVENTS, "rss_mib": resident, "rss_mib_when_all_sessions_are_over": at_the_end, "lag": lags}
 
 
@@ -52,7 +52,3 @@ def _has_done(running: Service, events: int) -> bool:
 def _nobody_is_here(sessions: Service) -> bool:
     """Quiet partitions follow the clock, which is far ahead of the events: everybody's session ends, and in the end all are forgotten."""
     return sessions.value("cartstream_timers_pending") == 0 and sessions.value("cartstream_consumer_lag_records") == 0
-
-
-def _mib(running: Service) -> int:
-    return round(running.value("process_resident_memory_bytes") / 2**20)

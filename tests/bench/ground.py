@@ -136,6 +136,10 @@ class Service:
                 total += float(match[2])
         return total
 
+    @property
+    def resident_mib(self) -> int:
+        return round(self.value("process_resident_memory_bytes") / 2**20)
+
 
 @contextmanager
 def service(name: str, env: dict[str, str], port: int) -> Iterator[Service]:

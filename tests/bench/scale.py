@@ -66,14 +66,14 @@ def _steady(on: Ground, customers: int, events: int) -> dict[str, Any]:
         pid = running.process.pid
         wait_until(lambda: done(running) >= events * 2 // 3, 900)
         begun, before, used = time.perf_counter(), done(running), cpu_seconds(pid)
-        rss_before = _rss(running)
+        rss_before = running.resident_mib
         wait_until(lambda: done(running) >= events, 900)
         seconds, handled = time.perf_counter() - begun, done(running) - before
         found = {
             "events_per_s": round(handled / seconds),
             "cpu_us_per_event": round((cpu_seconds(pid) - used) / handled * 1e6, 1),
             "rss_mib_before": rss_before,
-            "rss_mib": _rss(running),
+            "rss_mib": running.resident_mib,
         }
     return found | {"restart_s": _restart(on, prefix)}
 
@@ -100,7 +100,3 @@ def _identified(on: Ground, customers: int, events: int) -> str:
 
 def _all_done(running: list[Service], events: int) -> bool:
     return sum(done(each) for each in running) >= events
-
-
-def _rss(running: Service) -> int:
-    return round(running.value("process_resident_memory_bytes") / 2**20)

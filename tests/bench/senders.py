@@ -80,7 +80,7 @@ def _measure(on: Ground, channel: str) -> dict[str, Any]:
             wait_until(lambda: _committed(group, prefix, channel) >= MESSAGES)
         seconds, after = time.perf_counter() - begun, running.cpu()
         handled = MESSAGES - at_begin
-        rss = running.sender.value("process_resident_memory_bytes")
+        resident_mib = running.sender.resident_mib
         messages = list(_messages(running))
     statuses = _statuses(on, prefix)
     assert Counter(message["command_id"] for message in messages) == Counter(wanted), "not every command is one message"
@@ -91,7 +91,7 @@ def _measure(on: Ground, channel: str) -> dict[str, Any]:
         "messages_per_s": round(handled / seconds),
         "provider_calls_per_s": round(handled / sent_s),
         "cpu_us_per_message": {name: round((after[name] - before[name]) / handled * 1e6) for name in running.pids},
-        "rss_mib": round(rss / 2**20),
+        "rss_mib": resident_mib,
         "bytes_per_message": round(sum(message["length"] for message in messages) / len(messages)),
         "accepted": statuses["accepted"],
         "ambiguous": statuses["ambiguous"],

@@ -44,7 +44,7 @@ def _measure(on: Ground, name: str, prefix: str, least: float, port: int) -> dic
             "events_per_s": round(rate),
             "floor_events_per_s": round(least),
             "ratio": round(rate / least, 3),
-            "rss_mib": round(running.value("process_resident_memory_bytes") / 2**20),
+            "rss_mib": running.resident_mib,
             "cpu_s_per_million": {
                 part: round(cpu / handled * 1e6, 1) for part, cpu in zip(("service", "broker", "redis"), used, strict=True)
             },

@@ -19,7 +19,6 @@ STAGES = ("identity", "sessions", "detection", "journeys")
 SERVICES = (*STAGES, "email", "sms", "push", "insights")
 EVENTS = int(os.environ.get("BENCH_EVENTS", "500000"))
 CUSTOMERS = int(os.environ.get("BENCH_CUSTOMERS", "50000"))
-MEMORY_NAME = "process_resident_memory_bytes"
 
 
 def pipeline(on: Ground) -> dict[str, Any]:
@@ -35,7 +34,7 @@ def pipeline(on: Ground) -> dict[str, Any]:
         wait_until(lambda: stages["sessions"].value("cartstream_records_processed_total", outcome="ok") >= EVENTS)
         wait_until(lambda: all(stage.value("cartstream_consumer_lag_records") < PARTITIONS * 50 for stage in stages.values()))
         seconds = time.perf_counter() - begun
-        memory = {name: round(service_of(processes, name).value(MEMORY_NAME) / 2**20) for name in SERVICES}
+        memory = {name: service_of(processes, name).resident_mib for name in SERVICES}
     return {
         "name": "pipeline",
         "events_per_s": round(EVENTS / seconds),

@@ -161,16 +161,19 @@ def _retract(state: DetectionState | None, event: Activity, settings: DetectionS
     return _step(state, settings, [], Found(outcomes=[("activity", "retracted" if withdrawn else "not_needed")]))
 
 
+def _order_id(event: Activity) -> str | None:
+    return event.order.order_id if event.order is not None else None
+
+
 def _is_told(state: DetectionState, event: Activity) -> bool:
     """True while another event of the same order waits: shops tell of one from the browser and from the server, in either order."""
-    order_id = event.order.order_id if event.order is not None else None
-    return order_id is not None and any(known.order is not None and known.order.order_id == order_id for known in state.pending)
+    order_id = _order_id(event)
+    return order_id is not None and any(_order_id(known) == order_id for known in state.pending)
 
 
 def _order(event: Activity) -> Signal:
     """Told at once, so it says nothing but the order itself: what else is known depends on what has come by now."""
-    order_id = event.order.order_id if event.order is not None else None
-    id = signal_id("order_placed", event.customer_id, order_id or event.id)
+    id = signal_id("order_placed", event.customer_id, _order_id(event) or event.id)
     return Signal(id, "order_placed", event.customer_id, event.at, event.at, order=event.order)
 
 

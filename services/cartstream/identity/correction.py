@@ -47,38 +47,35 @@ class Corrected(msgspec.Struct):
     into: str | None = None
 
 
-class Erase(msgspec.Struct, tag_field="type", tag="cartstream.erase", rename="camel", omit_defaults=True):
-    """Forget whoever has `identifier`: all that was told of them up to `timestamp`. `devices` are theirs, as far as was known."""
-
+class _Command(msgspec.Struct, rename="camel", omit_defaults=True):
     message_id: Annotated[str, Meta(min_length=1, max_length=MAX_ID)]
     timestamp: Annotated[datetime, Meta(tz=True)]
+
+    @property
+    def at(self) -> EventTime:
+        return from_datetime(self.timestamp)
+
+
+class Erase(_Command, tag_field="type", tag="cartstream.erase"):
+    """Forget whoever has `identifier`: all that was told of them up to `timestamp`. `devices` are theirs, as far as was known."""
+
     identifier: _Name
     devices: _Devices = []
     copy: bool = False
     signature: str = ""
 
     @property
-    def at(self) -> EventTime:
-        return from_datetime(self.timestamp)
-
-    @property
     def subject(self) -> Identifier:
         return identifier_named(self.identifier)
 
 
-class Unlink(msgspec.Struct, tag_field="type", tag="cartstream.unlink", rename="camel", omit_defaults=True):
+class Unlink(_Command, tag_field="type", tag="cartstream.unlink"):
     """What is `moved` is not the customer's who has what is `kept`, whatever was told up to `timestamp`."""
 
-    message_id: Annotated[str, Meta(min_length=1, max_length=MAX_ID)]
-    timestamp: Annotated[datetime, Meta(tz=True)]
     moved: _Names
     kept: _Names
     copy: bool = False
     signature: str = ""
-
-    @property
-    def at(self) -> EventTime:
-        return from_datetime(self.timestamp)
 
     @property
     def subject(self) -> Identifier:
