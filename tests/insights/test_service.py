@@ -2,14 +2,23 @@ from __future__ import annotations
 
 import os
 import time
-from collections.abc import Iterator
+from collections import Counter
+from collections.abc import Iterator, Sequence
 from contextlib import closing
+from functools import partial
 from pathlib import Path
 from typing import Any
 from urllib.error import HTTPError
 
 import pytest
 from confluent_kafka import Consumer, Message, TopicPartition
+from confluent_kafka.admin import (  # type: ignore[attr-defined]
+    AdminClient,
+    AlterConfigOpType,
+    ConfigEntry,
+    ConfigResource,
+    ResourceType,
+)
 
 from cartstream.embedded import EmbeddedBroker
 from cartstream.embedded.child import free_port
@@ -116,6 +125,29 @@ def test_a_poison_record_is_set_aside_whole_and_the_rest_goes_on(address: str, t
     assert (headers["cs-partition"], headers["cs-offset"]) == (b"0", b"0")
 
 
+def test_no_record_is_passed_over_while_no_dead_letter_is_taken(kafka: RealKafka, topic_prefix: str) -> None:
+    """Also not one that is first in its partition, and not by stopping."""
+    kafka.create_topics(topics(topic_prefix))
+    limit = partial(limit_letters, kafka.address, [name for name in topics(topic_prefix) if name.endswith(".dlq")])
+    poison = [(topic, b"\x00\xff\xff\xff\xffnobody's %d" % number) for number in range(8) for topic in ("signals", "deliveries")]
+    limit(120)
+    feed = Feed(kafka.address, topic_prefix)
+    feed.write(*poison)
+    feed.write(*story(now()))
+
+    with insights(kafka.address, topic_prefix) as refused:
+        deadline = time.monotonic() + WAIT_SECONDS
+        while "MessageSizeTooLarge" not in refused.not_ready():
+            assert time.monotonic() < deadline
+        assert refused.stop() == 0
+    limit(1_000_000)
+    with insights(kafka.address, topic_prefix) as running:
+        running.wait(lambda report: counted(report) == (20, 20, 20))
+        letters = [letter for topic in ("signals", "deliveries") for letter in dead_letters(kafka.address, f"{topic_prefix}{topic}.dlq", 8)]
+
+    assert Counter(letter.value() for letter in letters) == Counter(value for _, value in poison)
+
+
 def test_a_poison_record_above_a_megabyte_is_set_aside_and_the_rest_goes_on(kafka: RealKafka, topic_prefix: str) -> None:
     address, poison = kafka.address, os.urandom(1_200_000)
     kafka.create_topics(topics(topic_prefix), {"max.message.bytes": "3000000"})
@@ -160,11 +192,20 @@ def test_it_counts_on_the_embedded_broker_too(topic_prefix: str) -> None:
             second.wait(lambda report: counted(report) == (20, 20, 20))
 
 
+def limit_letters(address: str, names: Sequence[str], size: int) -> None:
+    """What the broker takes at most. A transaction's marker is a batch of 78 bytes."""
+    entry = ConfigEntry("max.message.bytes", str(size), incremental_operation=AlterConfigOpType.SET)
+    changed = [ConfigResource(ResourceType.TOPIC, name, incremental_configs=[entry]) for name in names]
+    admin = AdminClient({"bootstrap.servers": address})
+    for done in admin.incremental_alter_configs(changed).values():
+        done.result(WAIT_SECONDS)
+
+
 def dead_letters(address: str, topic: str, count: int) -> Iterator[Message]:
-    settings = {"bootstrap.servers": address, "group.id": f"{topic}.reader", "auto.offset.reset": "earliest", "enable.auto.commit": False}
+    settings = {"bootstrap.servers": address, "group.id": f"{topic}.reader", "enable.auto.commit": False}
     deadline = time.monotonic() + WAIT_SECONDS
     with closing(Consumer(settings)) as consumer:
-        consumer.subscribe([topic])
+        consumer.assign([TopicPartition(topic, 0, 0)])
         while count and time.monotonic() < deadline:
             message = consumer.poll(0.2)
             if message is not None and message.error() is None:

@@ -68,7 +68,7 @@ class Place:
         assert refused == []
 
     def messages(self, topic: str | None = None, partitions: int | None = None) -> list[Message]:
-        """All committed records of a topic (the sink) up to now, partition by partition."""
+        """All committed records of a topic (the sink) up to now, partition by partition; no more of one that grows meanwhile."""
         name = topic or self.sink
         config: dict[str, Any] = {
             "bootstrap.servers": self.kafka.address,
@@ -82,7 +82,9 @@ class Place:
         found: list[Message] = []
         ended: set[int | None] = set()
         with closing(Consumer(config)) as consumer:
-            consumer.assign([TopicPartition(name, number, 0) for number in range(count)])
+            places = [TopicPartition(name, number, 0) for number in range(count)]
+            ends = [consumer.get_watermark_offsets(place, timeout=WAIT_S)[1] for place in places]
+            consumer.assign(places)
             end = time.monotonic() + WAIT_S
             while len(ended) < count:
                 assert time.monotonic() < end, f"{name} has no end"
@@ -92,6 +94,8 @@ class Place:
                 error = message.error()
                 if error is None:
                     found.append(message)
+                    if (message.offset() or 0) + 1 >= ends[message.partition() or 0]:
+                        ended.add(message.partition())
                 elif error.code() == KafkaError._PARTITION_EOF:
                     ended.add(message.partition())
                 else:

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import asyncio
 from collections.abc import Mapping, Sequence
 from typing import Any
 
@@ -93,15 +94,15 @@ class Counting:
         return [place for place in self.app.consumer.assignment() if place.topic in self._sources] if self.joined else []
 
     async def _count(self, stream: Any) -> None:
-        # Left to itself, Faust acknowledges a record whose processing failed.
         async for event in stream.noack().events():
             try:
                 await self._take(event.value or b"", event.message)
             except Exception as error:
                 logger().error("counting failed: starting again from the last commit", error=f"{type(error).__name__}: {error}")
                 await self.app.crash(error)
-                raise
-            event.ack()
+                # Faust starts an agent that ends again, with the next record: wait until all is stopped.
+                await asyncio.Event().wait()
+            self.app.consumer.done(event.message.tp, event.message.offset)
 
     async def _take(self, value: bytes, message: Any) -> None:
         try:

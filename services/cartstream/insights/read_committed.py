@@ -3,14 +3,15 @@
 Faust asks for that only together with its own `exactly_once`, which brings one transactional producer a partition that insights
 has no use for. The senders and journeys write in transactions; what they abort must not be counted.
 
-A transaction's marker takes an offset that nobody reads, some hundred times a second over all partitions. Faust keeps such gaps in a
-tree, built anew for each, and commits past one of them at a time: the group's offsets fall behind for ever, and memory grows.
+Nor does it keep Faust's account of what is done. Faust acknowledges what it skips, such as what still waits when the application crashes
+or stops, and then commits it. And a transaction's marker takes an offset that nobody reads, some hundred times a second over all
+partitions: Faust keeps such gaps in a tree, built anew for each, and commits past one of them at a time. Here one agent reads a
+partition's records in their order, so the last one that it is done with says it all.
 """
 
 from __future__ import annotations
 
-from collections import defaultdict
-from collections.abc import Mapping, Sequence
+from collections.abc import Iterator
 from typing import Any
 
 from faust.transport.drivers.aiokafka import AIOKafkaConsumerThread, Consumer, Transport
@@ -30,41 +31,37 @@ class ReadCommittedThread(AIOKafkaConsumerThread):
 
 
 class ReadCommittedConsumer(Consumer):
+    """Commits what `done` was said of, and nothing else."""
+
     def __init__(self, *args: Any, **kwargs: Any) -> None:
         super().__init__(*args, **kwargs)
-        # Of each partition, by the offset of the record behind a gap, where the gap begins. Faust drops it with the partition.
-        self._gap = defaultdict(dict)
+        self._done: dict[TP, int] = {}
+
+    def done(self, tp: TP, offset: int) -> None:
+        """This record is dealt with, and all before it."""
+        self._done[tp] = offset
+        self._n_acked += 1
+
+    async def on_partitions_revoked(self, revoked: set[TP]) -> None:
+        for tp in revoked:
+            self._done.pop(tp, None)
+        await super().on_partitions_revoked(revoked)
 
     def _new_consumer_thread(self) -> AIOKafkaConsumerThread:
         return ReadCommittedThread(self, loop=self.loop, beacon=self.beacon)
 
-    async def _add_gap(self, tp: TP, offset_from: int, offset_to: int) -> None:
-        self._gap[tp][offset_to] = offset_from
+    def _filter_tps_with_pending_acks(self, topics: Any = None) -> Iterator[TP]:
+        return (tp for tp in list(self._done) if topics is None or tp in topics or tp.topic in topics)
 
     def _new_offset(self, tp: TP) -> int | None:
-        """Behind the last record of those that are acknowledged and miss none; those are forgotten."""
-        acked, gaps = self._acked[tp], self._gap[tp]
-        acked.sort()
-        count = settled(acked, gaps, self._committed_offset[tp])
-        done = acked[:count]
-        del acked[:count]
-        self._acked_index[tp].difference_update(done)
-        for offset in done:
-            gaps.pop(offset, None)
-        return done[-1] + 1 if done else None
+        # Of what Faust acknowledged by itself.
+        self._acked.pop(tp, None)
+        self._acked_index.pop(tp, None)
+        done = self._done.get(tp)
+        return None if done is None else done + 1
 
-
-def settled(acked: Sequence[int], gaps: Mapping[int, int], committed: int | None) -> int:
-    """How many of the sorted `acked` follow `committed` and each other with nothing but gaps between them.
-
-    Faust tells no gap behind offset 0, and the first one behind `committed` without its first offset.
-    """
-    expected = committed + 1 if committed and committed > 1 else None
-    for count, offset in enumerate(acked):
-        if expected is not None and gaps.get(offset, offset) > expected:
-            return count
-        expected = offset + 1 if offset else None
-    return len(acked)
+    async def _add_gap(self, tp: TP, offset_from: int, offset_to: int) -> None:
+        return
 
 
 class ReadCommittedTransport(Transport):
