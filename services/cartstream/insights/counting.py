@@ -4,7 +4,7 @@ from __future__ import annotations
 
 import asyncio
 from collections.abc import Mapping, Sequence
-from typing import Any
+from typing import Any, cast
 
 import faust
 from aiokafka.errors import KafkaError  # type: ignore[import-untyped]
@@ -15,7 +15,7 @@ from cartstream.events import topics
 from cartstream.events.avro import codec
 from cartstream.events.times import SECOND
 from cartstream.insights.metrics import InsightsMetrics
-from cartstream.insights.read_committed import ReadCommittedTransport
+from cartstream.insights.read_committed import ReadCommittedConsumer, ReadCommittedTransport
 from cartstream.insights.report import DEFAULT_HOURS, Report, as_json, figures, report
 from cartstream.insights.settings import SOURCES, TABLE, InsightsSettings
 from cartstream.insights.tally import HOUR_S, Tally, counts, measure_of
@@ -102,7 +102,7 @@ class Counting:
                 await self.app.crash(error)
                 # Faust starts an agent that ends again, with the next record: wait until all is stopped.
                 await asyncio.Event().wait()
-            self.app.consumer.done(event.message.tp, event.message.offset)
+            cast(ReadCommittedConsumer, self.app.consumer).done(event.message.tp, event.message.offset)
 
     async def _take(self, value: bytes, message: Any) -> None:
         try:
