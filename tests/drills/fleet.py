@@ -35,7 +35,6 @@ class Fleet:
         self._nursery, self._env, self._out = nursery, dict(env), out
         self.static = static
         self._members: dict[str, _Member] = {}
-        self._ports: set[int] = set()
 
     def start(
         self,
@@ -50,8 +49,8 @@ class Fleet:
         of `crash_points`."""
         if name in self._members and self.alive(name):
             raise RuntimeError(f"{name} runs already as process {self.pid(name)}")
-        port = self._free_port()
-        ports = {"CARTSTREAM_METRICS_PORT": str(port), "CARTSTREAM_INSIGHTS_PORT": str(self._free_port())}
+        port = free_port()
+        ports = {"CARTSTREAM_METRICS_PORT": str(port), "CARTSTREAM_INSIGHTS_PORT": str(free_port())}
         given = {**self._env, **ports, **({"CARTSTREAM_INSTANCE_ID": name} if self.static else {})}
         words = list(arguments or ("run", name.partition("-")[0]))
         point = (crash_at, signal.SIGKILL) if crash_at else (freeze_at, signal.SIGSTOP) if freeze_at else None
@@ -138,12 +137,6 @@ class Fleet:
         log = self._out / f"{name}.log"
         lines = log.read_text(errors="replace").splitlines() if log.exists() else []
         return " / ".join(lines[-3:])[-1_500:] or "it wrote nothing"
-
-    def _free_port(self) -> int:
-        while (port := free_port()) in self._ports:
-            continue
-        self._ports.add(port)
-        return port
 
 
 def summed(exposition: str, metric: str, labels: Mapping[str, str]) -> float:
