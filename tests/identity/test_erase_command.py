@@ -1,4 +1,4 @@
-"""`cartstream identity erase`: what it says before, and with real servers what becomes of the shopper in all services."""
+"""`cartstream identity erase`: what it says before. What becomes of the shopper in all services: see `test_live_commands.py`."""
 
 from __future__ import annotations
 
@@ -16,11 +16,8 @@ from cartstream.identity.stage import IdentityStage
 from cartstream.identity.state import anonymous_customer
 from cartstream.replay.driver import Pipeline
 from cartstream.runtime.redis_store import connect
-from tests.identity.live_shop import Shop, click, shopping
 from tests.identity.people import HASH, T0, email, feed, identify, page, settings, user
 from tests.identity.recorded import identity, json_of
-from tests.runtime.live import until
-from tests.support import RealKafka
 
 ADDRESS = "ann@example.test"
 EVENTS = (page("d1", 0), identify("d1", 10, "ann", email=ADDRESS), page("d2", 20, "ann"), page("d3", 30, "bob"))
@@ -75,23 +72,3 @@ def test_who_is_not_known_is_a_mistake_but_for_a_device_without_a_login() -> Non
 @pytest.mark.usefixtures("directory")
 def test_without_kafka_it_says_so() -> None:
     assert isinstance(identity("erase", user("ann")).exception, Unavailable)
-
-
-def test_an_erased_shopper_gets_no_message_and_is_gone_from_all_services(kafka: RealKafka, redis_url: str, topic_prefix: str) -> None:
-    shop = Shop(kafka, redis_url, topic_prefix)
-    with shop.open():
-        moment = shop.now
-        shop.put(*shopping("ann", moment), *shopping("bob", moment))
-        until(lambda: b"lamp-of-ann" in shop.stored(), "a cart", 60)
-        answer = identity("erase", user("user-ann"), "--json", **shop.env)
-        (said,) = json_of(answer)
-        assert (said["partitions"], said["held"]) == (2, {"email": 1, "user_id": 1, "device": 1})
-
-        until(lambda: identity("erase", user("user-ann"), "--json", **shop.env).stdout.count('"done":true'), "the erasure", 60)
-        late = click("ann", moment + 1, 2, type="track", event="Product Added", properties={"product_id": "late-lamp", "price": 1.0})
-        shop.put(late, *shopping("eve", shop.now))
-        until(lambda: shop.sent("bob") and shop.sent("eve"), "the others' messages", 120)
-
-        gone = (b"lamp-of-ann", b"late-lamp", b"user-ann", b"device-of-ann")
-        until(lambda: not any(word in shop.stored() for word in gone), "nothing left of her", 60)
-        assert (shop.sent("ann"), shop.sent("bob")) == (0, 1)

@@ -8,16 +8,13 @@ from confluent_kafka import Consumer
 from cartstream.errors import Unavailable
 from cartstream.events import topics
 from cartstream.events.records import Identifier
-from cartstream.events.times import iso
 from cartstream.identity.correction import Unlink, read_correction
 from cartstream.identity.preview import NobodyKnown, NotLinked
 from cartstream.identity.redis_directory import RedisDirectory
 from cartstream.identity.state import anonymous_customer
-from tests.identity.live_shop import Shop, shopping
-from tests.identity.people import HASH, Event, device, email, user
+from tests.identity.people import HASH, device, email, user
 from tests.identity.recorded import identity, json_of
 from tests.identity.test_erase_command import ADDRESS, directory
-from tests.runtime.live import until
 from tests.support import RealKafka
 
 __all__ = ["directory"]
@@ -70,28 +67,6 @@ def test_each_partition_gets_the_command_and_the_directory_splits_by_it(
     assert held[user("ann")].customer_id == held[email(ADDRESS)].customer_id == anonymous_customer("d1")
     assert held[device("d2")].customer_id not in (anonymous_customer("d1"), anonymous_customer("d2"))
     assert isinstance(identity("unlink", "device:d2", "user_id:ann").exception, NotLinked)
-
-
-def test_what_was_taken_for_one_shoppers_is_nobodys_message(kafka: RealKafka, redis_url: str, topic_prefix: str) -> None:
-    """Carl once gave Dora's address, so his cart is taken for hers."""
-    shop = Shop(kafka, redis_url, topic_prefix)
-    with shop.open():
-        moment = shop.now
-        carl, dora = (_guest(who, moment) for who in ("carl", "dora"))
-        wrong = {**carl[0], "messageId": "wrong", "timestamp": iso(moment + 1), "traits": {"email": "dora@example.test"}}
-        shop.put(*dora, *carl, wrong, *shopping("bob", moment))
-        words = ("unlink", "device:device-of-carl", "email:dora@example.test")
-        until(lambda: identity(*words, "--dry-run", **shop.env).exit_code == 0, "the link", 60)
-
-        assert identity(*words, **shop.env).exit_code == 0
-        until(lambda: isinstance(identity(*words, "--dry-run", **shop.env).exception, NotLinked), "the unlink", 60)
-        shop.put(*shopping("eve", shop.now))
-        until(lambda: shop.sent("bob") and shop.sent("eve"), "the others' messages", 120)
-        assert (shop.sent("carl"), shop.sent("dora")) == (0, 0)
-
-
-def _guest(who: str, moment: int) -> list[Event]:
-    return [{name: value for name, value in event.items() if name != "userId"} for event in shopping(who, moment)]
 
 
 def _read(kafka: RealKafka, topic: str, count: int) -> list[Unlink]:
