@@ -3,21 +3,17 @@
 from __future__ import annotations
 
 import json
-import subprocess
-import sys
-from pathlib import Path
 
-SECONDS = 30
-SHOPPERS = 250
+from tests.demo.conftest import Demo
 
 
-def test_a_short_demo_sends_every_message_once_and_none_after_the_purchase(tmp_path: Path) -> None:
-    arguments = ["demo", "--plain", "--duration", str(SECONDS), "--shoppers", str(SHOPPERS), "--out", str(tmp_path)]
-    done = subprocess.run([sys.executable, "-m", "cartstream.cli", *arguments], capture_output=True, text=True, timeout=120)
-    summary = json.loads((tmp_path / "summary.json").read_text()) if (tmp_path / "summary.json").exists() else done.stderr
-    findings = (tmp_path / "findings.json").read_text() if (tmp_path / "findings.json").exists() else ""
+def test_a_short_demo_sends_every_message_once_and_none_after_the_purchase(demo: Demo) -> None:
+    code, stdout, stderr = demo.ended()
+    out = demo.out
+    summary = json.loads((out / "summary.json").read_text()) if (out / "summary.json").exists() else stderr
+    findings = (out / "findings.json").read_text() if (out / "findings.json").exists() else ""
 
-    assert done.returncode == 0, (summary, findings, done.stderr)
+    assert code == 0, (summary, findings, stderr)
     assert isinstance(summary, dict)
     assert [summary[name] for name in ("missed", "wrong", "sent_twice", "sent_after_purchase")] == [0, 0, 0, 0]
     assert summary["expected"] == sum(summary["messages"].values()) > 50
@@ -35,4 +31,4 @@ def test_a_short_demo_sends_every_message_once_and_none_after_the_purchase(tmp_p
         "sent_twice",
         "sent_after_purchase",
     ]
-    assert "example.test" not in done.stdout
+    assert "example.test" not in stdout
