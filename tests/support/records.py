@@ -38,6 +38,7 @@ def _messages(address: str, topic: str, count: int, group: str) -> Iterator[Mess
         "auto.offset.reset": "earliest",
         "isolation.level": "read_committed",
         "enable.auto.commit": False,
+        "fetch.wait.max.ms": 20,
     }
     deadline = time.monotonic() + READ_SECONDS
     with closing(Consumer(settings)) as consumer:

@@ -53,6 +53,7 @@ class JavaKafka:
         return tuple(process.pid for process in self._processes)
 
     def start(self) -> None:
+        self._format()
         self._processes = [self._launch(home) for home in self._homes]
         try:
             wait_for_brokers(self.address, len(self._homes), self._cluster_id, self._raise_if_ended)
@@ -84,6 +85,9 @@ class JavaKafka:
         self._processes = []
 
     def close(self) -> None:
+        """Nothing is kept, so nobody is asked to end in good order: nodes that miss one of them take seconds for it."""
+        for process in self._processes:
+            process.kill()
         self.stop()
         self._directory.cleanup()
 
@@ -106,11 +110,18 @@ class JavaKafka:
             lines = [f"{name}={setting}\n" for name, setting in settings.items()]
             (home / "server.properties").write_text("".join(lines))
 
+    def _format(self) -> None:
+        """The nodes that have no records yet, side by side."""
+        tool = [*self._java, "kafka.tools.StorageTool", "format", "--cluster-id", self._cluster_id, "--config"]
+        new = [str(home / "server.properties") for home in self._homes if not (home / "records").exists()]
+        formatting = [subprocess.Popen([*tool, properties], stdout=subprocess.PIPE, stderr=subprocess.STDOUT) for properties in new]
+        said = [process.communicate()[0].decode(errors="replace") for process in formatting]
+        for process, words in zip(formatting, said, strict=True):
+            if process.returncode:
+                raise RuntimeError(f"Kafka's storage tool ended with {process.returncode}:\n{words}")
+
     def _launch(self, home: Path) -> subprocess.Popen[bytes]:
         properties = str(home / "server.properties")
-        if not (home / "records").exists():
-            tool = ["kafka.tools.StorageTool", "format", "--cluster-id", self._cluster_id, "--config", properties]
-            subprocess.run([*self._java, *tool], check=True, capture_output=True)
         with (home / LOG_FILE).open("ab") as log:
             return subprocess.Popen(
                 [*self._java, "kafka.Kafka", properties],
