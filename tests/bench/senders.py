@@ -17,7 +17,7 @@ from confluent_kafka import OFFSET_BEGINNING, Consumer, Producer, TopicPartition
 from redis import Redis
 
 from cartstream.embedded.child import free_port
-from cartstream.events import read_model, topics
+from cartstream.events import topics
 from cartstream.events.avro import codec
 from cartstream.events.read_model import Contact, Guard
 from cartstream.events.records import Cart, Command, Item
@@ -28,6 +28,7 @@ from cartstream.senders.push.vapid import generate
 from cartstream.up.processes import Processes, answers
 from cartstream.up.surroundings import fake_providers
 from tests.bench.ground import PARTITIONS, SECRETS, Ground, Service, cpu_seconds, wait_until
+from tests.support.contacts import keep_contact
 from tests.support.guards import keep_guard
 
 MESSAGES = int(os.environ.get("BENCH_MESSAGES", "30000"))
@@ -115,7 +116,7 @@ def _know_customers(on: Ground, prefix: str, http: str) -> None:
                 timezone="Europe/Berlin",
                 locale="de-DE",
             )
-            pipe.set(prefix + read_model.contact_key(name), read_model.encode(contact))
+            keep_contact(pipe, prefix, name, contact)
             guard = Guard(cart_version=_VERSION, cart_empty=False)
             keep_guard(pipe, prefix, PARTITIONS, name, guard)
             if number % 1000 == 999:

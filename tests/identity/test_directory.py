@@ -5,17 +5,20 @@ from __future__ import annotations
 from collections.abc import Iterator
 from threading import Thread
 
+import msgspec
 import pytest
 from msgspec.structs import replace
 from redis import Redis
 
 from cartstream.errors import Unavailable
 from cartstream.events.clicks import EARLIEST
-from cartstream.events.read_model import ERASED, Contact, contact_key, decode_contact
+from cartstream.events.read_model import ERASED, Contact, contact_key, contact_of, encode, node_key
 from cartstream.events.records import Identifier
+from cartstream.identity import layouts
 from cartstream.identity.correction import Erase, erasure, unlinking
 from cartstream.identity.directory import Directory, MemoryDirectory
 from cartstream.identity.graph import EARLIER_KEPT
+from cartstream.identity.layouts import decode_node
 from cartstream.identity.nodes import Linked, LinkRequest, Tomb, identifier_named
 from cartstream.identity.redis_directory import RedisDirectory
 from cartstream.identity.state import anonymous_customer
@@ -165,15 +168,70 @@ def test_the_public_read_model_has_sealed_contacts_and_points_to_the_survivor(re
     directory = RedisDirectory(redis, "t.", seal, TTL_S, news_s=0)
     tell(directory, request_of("d1", 5, "u1", email="e", consent={"email": True}), request_of("d2", 7, "u1"))
 
-    kept = decode_contact(_raw(redis, "d1"))
+    kept = contact_of(_raw(redis, "d1"))
     assert (kept.consent, kept.email, kept.phone, kept.merged_into) == ({"email": True}, b"sealed email", None, None)
-    assert decode_contact(_raw(redis, "d2")).merged_into == anonymous_customer("d1")
+    assert contact_of(_raw(redis, "d2")).merged_into == anonymous_customer("d1")
 
 
-def _raw(redis: Redis, device: str) -> bytes:
-    found = redis.get("t." + contact_key(anonymous_customer(device)))
+def _raw(redis: Redis, device: str, prefix: str = "t.") -> bytes:
+    found = redis.get(prefix + node_key(anonymous_customer(device)))
     assert isinstance(found, bytes)
     return found
+
+
+_KNOWN_EARLIER = (
+    request_of("d1", 5, "u1", email="e", consent={"email": True}),
+    request_of("d2", 7, "u1"),
+    request_of("d3", 8, "u3", email="f"),
+)
+
+
+class Earlier(RedisDirectory):
+    """In which those of `_KNOWN_EARLIER` are as the release before would have them."""
+
+    def __init__(self, client: Redis, prefix: str) -> None:
+        super().__init__(client, prefix, seal, TTL_S, news_s=0)
+        self._client, self._before = client, prefix
+        tell(self, *map(_later, _KNOWN_EARLIER))
+        for device in ("d1", "d2", "d3"):
+            node = decode_node(anonymous_customer(device), _raw(client, device, prefix))
+            client.set(prefix + node_key(node.customer_id), msgspec.msgpack.encode(node), ex=TTL_S)
+            client.set(prefix + contact_key(node.customer_id), encode(layouts.contact_of(node)), ex=TTL_S)
+
+    def contact(self, device: str) -> Contact:
+        return contact_of(_raw(self._client, device, self._before))
+
+    def apart(self) -> list[str]:
+        """Whose contact is still a key of its own."""
+        return [device for device in ("d1", "d2", "d3") if self._client.exists(self._before + contact_key(anonymous_customer(device)))]
+
+
+@pytest.fixture(params=["redis_url", "cluster_url"])
+def earlier(request: pytest.FixtureRequest, topic_prefix: str) -> Iterator[Earlier]:
+    with connect(request.getfixturevalue(request.param)) as client:
+        yield Earlier(client, topic_prefix)
+
+
+def test_what_an_earlier_release_wrote_is_read_and_moves_with_its_next_write(earlier: Earlier) -> None:
+    asked = [Identifier("email", "e"), Identifier("device", "d2")]
+    known = earlier.holders(asked)
+    assert {node.customer_id for node in known.values()} == {anonymous_customer("d1")}
+    assert earlier.roots([anonymous_customer("d2")]) == {anonymous_customer("d2"): anonymous_customer("d1")}
+
+    (again,) = tell(earlier, _later(_KNOWN_EARLIER[1]))
+    assert [merge.loser for merge in again.merges] == [anonymous_customer("d2")]
+    assert (earlier.holders(asked), earlier.apart()) == (known, ["d1", "d2", "d3"])
+
+    (linked,) = tell(earlier, _later(request_of("d4", 9, "u1", consent={"email": False})))
+    assert linked.customer_id == anonymous_customer("d1")
+    assert earlier.contact("d1") == Contact({"email": False}, b"sealed email")
+    assert earlier.apart() == ["d2", "d3"]
+
+
+def test_whoever_is_erased_leaves_no_contact_of_an_earlier_release(earlier: Earlier) -> None:
+    earlier.correct(_erase("user_id:u1", 10))
+    assert earlier.contact("d1") == Contact(merged_into=ERASED)
+    assert earlier.apart() == ["d2", "d3"]
 
 
 def test_every_customer_and_identifier_expires(redis: Redis) -> None:
@@ -299,5 +357,5 @@ def test_nothing_in_redis_tells_of_who_was_erased(redis: Redis) -> None:
 
     kept = b"".join(bytes(name) + (redis.dump(name) or b"") for name in redis.scan_iter("t.*"))
     assert all(word not in kept for word in (b"device-1", b"user-1", b"secret", b"sealed"))
-    assert decode_contact(redis.get("t." + contact_key(anonymous_customer("device-1")))) == Contact(merged_into=ERASED)  # type: ignore[arg-type]
+    assert contact_of(_raw(redis, "device-1")) == Contact(merged_into=ERASED)
     assert all(redis.ttl(name) > 0 for name in redis.scan_iter("t.{identity}:*") if not bytes(name).endswith(b":merges"))

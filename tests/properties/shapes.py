@@ -12,6 +12,7 @@ from msgspec import inspect
 from cartstream.detection import product as detection_product
 from cartstream.detection.state import DetectionState
 from cartstream.events.read_model import Contact, Guard
+from cartstream.identity.layouts import StoredNode
 from cartstream.identity.nodes import Node
 from cartstream.identity.state import DeviceState
 from cartstream.journeys.state import JourneyState
@@ -23,7 +24,8 @@ from cartstream.sessions.state import CustomerState
 
 STORED: dict[str, type[msgspec.Struct]] = {
     "identity": DeviceState,
-    "identity directory": Node,
+    "identity directory": StoredNode,
+    "identity directory: first layout": Node,
     "sessions": CustomerState,
     "sessions: cart": Basket,
     "sessions: waiting": Waiting,

@@ -12,6 +12,7 @@ from hypothesis import strategies as st
 from cartstream.detection.state import DetectionState, decode_state, encode_state
 from cartstream.events import read_model
 from cartstream.events.read_model import Guard
+from cartstream.identity.nodes import Node
 from cartstream.sessions import layouts
 from cartstream.sessions.basket import NOTHING, Basket, Line, pack, packed
 from cartstream.sessions.layouts import FirstState, SecondState
@@ -25,6 +26,7 @@ from tests.properties.shapes import STORED, layout, named, values
 RECORDED = [(number, name, entry) for number, entries in recorded() for name, entry in entries.items()]
 FIRST_LAYOUT_OF_SESSIONS = range(1, 4)
 SECOND_LAYOUT_OF_SESSIONS = range(4, 6)
+FIRST_LAYOUT_OF_NODES = range(1, 17)
 
 
 def unread(kind: type[msgspec.Struct], entry: dict[str, Any]) -> str | None:
@@ -60,6 +62,8 @@ def test_every_recorded_encoding_is_read_as_what_it_meant(number: int, name: str
         kind = FirstState
     elif name == "sessions" and number in SECOND_LAYOUT_OF_SESSIONS:
         kind = SecondState
+    elif name == "identity directory" and number in FIRST_LAYOUT_OF_NODES:
+        kind = Node
     assert unread(kind, entry) is None
 
 

@@ -13,7 +13,7 @@ import msgspec
 from confluent_kafka import OFFSET_BEGINNING, Consumer, Message, Producer, TopicPartition
 from redis import Redis as SyncRedis
 
-from cartstream.events import read_model, topics
+from cartstream.events import topics
 from cartstream.events.avro import codec
 from cartstream.events.read_model import Contact, Guard
 from cartstream.events.records import Cart, Command, Item
@@ -32,6 +32,7 @@ from cartstream.senders.push.webpush import PushChannel
 from cartstream.senders.readiness import Readiness
 from cartstream.senders.settings import EmailSettings, PushSettings, SenderSettings, SmsSettings
 from cartstream.senders.sms.twilio import SmsChannel
+from tests.support.contacts import keep_contact
 from tests.support.guards import keep_guard
 
 HASH_KEY = "h" * 32
@@ -113,15 +114,12 @@ class Stage:
             "phone": self._vault.seal("phone", "+491701234567"),
             "push": self._vault.seal("push", browser),
         }
-        self._write(read_model.contact_key(customer_id), read_model.encode(Contact(**(known | contact))))
+        keep_contact(self.redis, self.prefix, customer_id, Contact(**(known | contact)))
         if guard is not None:
             self.guard(guard, customer_id)
 
     def guard(self, guard: Guard, customer_id: str = "ada") -> None:
         keep_guard(self.redis, self.prefix, load(SenderSettings).partitions, customer_id, guard)
-
-    def _write(self, key: str, value: bytes) -> None:
-        self.redis.set(self.prefix + key, value)
 
     def sealed(self, kind: str, text: str) -> bytes:
         return self._vault.seal(kind, text)

@@ -265,7 +265,7 @@ async def test_the_rate_limit_holds_over_two_senders(stage: Stage) -> None:
 async def test_an_unreadable_contact_stops_one_command_and_no_other(stage: Stage) -> None:
     stage.create_topics("sms")
     stage.customer("bob")
-    stage.redis.set(stage.prefix + read_model.contact_key("ada"), b"\xc1 not msgpack")
+    stage.redis.set(stage.prefix + read_model.node_key("ada"), b"\xc1 not msgpack")
     stage.order(command("sms", 1, "ada"), command("sms", 2, "bob"))
 
     async with stage.sending("sms"):

@@ -6,9 +6,9 @@ from typing import Any
 
 import pytest
 
-from cartstream.events import read_model
 from cartstream.events.read_model import ERASED, Contact, Guard
 from tests.senders.stage import Stage, command, now_ms
+from tests.support.contacts import keep_contact
 
 FULL = Guard(order_mark=0, cart_version=7, cart_empty=False)
 
@@ -78,7 +78,7 @@ async def test_an_expired_command_is_not_sent(stage: Stage) -> None:
 
 async def test_a_merged_customer_is_reached_at_the_survivors_address(stage: Stage) -> None:
     stage.create_topics("email")
-    stage.redis.set(stage.prefix + read_model.contact_key("ada"), read_model.encode(Contact(merged_into="bob")))
+    keep_contact(stage.redis, stage.prefix, "ada", Contact(merged_into="bob"))
     stage.customer("bob", guard=FULL)
     stage.order(command("email"))
 
@@ -92,7 +92,7 @@ async def test_a_merged_customer_is_reached_at_the_survivors_address(stage: Stag
 @pytest.mark.parametrize("buyer", ["ada", "bob"])
 async def test_a_purchase_on_either_side_of_a_merge_stops_a_message(stage: Stage, buyer: str) -> None:
     stage.create_topics("email")
-    stage.redis.set(stage.prefix + read_model.contact_key("ada"), read_model.encode(Contact(merged_into="bob")))
+    keep_contact(stage.redis, stage.prefix, "ada", Contact(merged_into="bob"))
     stage.customer("bob", guard=FULL)
     stage.guard(Guard(order_mark=9, cart_version=7, cart_empty=False), buyer)
     stage.order(command("email"))
@@ -106,7 +106,7 @@ async def test_a_purchase_on_either_side_of_a_merge_stops_a_message(stage: Stage
 async def test_a_circle_of_merges_ends(stage: Stage) -> None:
     stage.create_topics("email")
     for one, other in (("ada", "bob"), ("bob", "ada")):
-        stage.redis.set(stage.prefix + read_model.contact_key(one), read_model.encode(Contact(merged_into=other)))
+        keep_contact(stage.redis, stage.prefix, one, Contact(merged_into=other))
     stage.order(command("email"))
 
     async with stage.sending("email"):

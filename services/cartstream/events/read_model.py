@@ -2,7 +2,8 @@
 
 | key | owner | value |
 |---|---|---|
-| `{identity}:contact:<customer_id>` | identity | msgpack `Contact`: consent, and sealed addresses |
+| `{identity}:node:<customer_id>` | identity | the customer in the directory: begins as `Reachable` does |
+| `{identity}:contact:<customer_id>` | identity of earlier releases | msgpack `Contact`; counts while the directory's entry has none |
 | `{sessions:<partition>}:h:<era>:<bucket>` | sessions | hash: states (see `runtime.state_hashes`) that begin as `Guarded` does |
 | `{sessions:<partition>}:guard:<customer_id>` | sessions of earlier releases | msgpack `Guard`; counts while the state has no guard |
 
@@ -44,6 +45,16 @@ class Guard(msgspec.Struct, frozen=True, array_like=True, gc=False):
     merged_into: str | None = None
 
 
+REACHABLE = 2
+"""The layout of the directory's entries that begin so: their second byte says it."""
+
+
+class Reachable(msgspec.Struct, frozen=True, array_like=True, tag=REACHABLE):
+    """How a customer's entry in the directory begins."""
+
+    contact: Contact
+
+
 GUARDED = 3
 """The layout of sessions states that begin so: their second byte says it."""
 
@@ -53,6 +64,10 @@ class Guarded(msgspec.Struct, frozen=True, array_like=True, tag=GUARDED):
 
     customer_id: str
     guard: Guard | None = None
+
+
+def node_key(customer_id: str) -> str:
+    return f"{{identity}}:node:{customer_id}"
 
 
 def contact_key(customer_id: str) -> str:
@@ -71,7 +86,18 @@ def guard_key(customer_id: str, partitions: int) -> str:
 encode = msgspec.msgpack.Encoder().encode
 decode_contact = msgspec.msgpack.Decoder(Contact).decode
 decode_guard = msgspec.msgpack.Decoder(Guard).decode
+_decode_reachable = msgspec.msgpack.Decoder(Reachable).decode
 _decode_guarded = msgspec.msgpack.Decoder(Guarded).decode
+
+
+def contact_of(entry: bytes) -> Contact:
+    """Of an entry that `has_contact`. Raises msgspec.MsgspecError."""
+    return _decode_reachable(entry).contact
+
+
+def has_contact(entry: bytes) -> bool:
+    """False for an entry of an earlier layout: its contact has a key of its own."""
+    return entry[1:2] == bytes((REACHABLE,))
 
 
 def guard_of(state: bytes) -> Guard | None:

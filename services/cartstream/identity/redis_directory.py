@@ -3,8 +3,8 @@
 | key | value |
 |---|---|
 | `{identity}:id:<type>:<value>` | the customer that the identifier was first given to (follow its node) |
-| `{identity}:node:<customer>` | msgpack `Node` |
-| `{identity}:contact:<customer>` | msgpack `Contact`, the public read model |
+| `{identity}:node:<customer>` | the customer as in `layouts.py`; how it begins is public: `read_model.Reachable` |
+| `{identity}:contact:<customer>` | msgpack `Contact`; what releases before this one wrote beside the node, gone with its next write |
 | `{identity}:merges` | stream of merges and erasures, for the other processes' caches |
 | `{identity}:erased:<type>:<keyed hash>` | msgpack `Tomb` of an identifier that was erased |
 | `{identity}:erasures` | how many erasures there were; without it nobody asks for tombs |
@@ -27,6 +27,7 @@ from cartstream.identity.correction import Corrected, Correction, Unlink
 from cartstream.identity.directory import Seal, applied, digest_of
 from cartstream.identity.erasure import first_customer
 from cartstream.identity.graph import link
+from cartstream.identity.layouts import decode_node, encode_node
 from cartstream.identity.nodes import Conceal, Linked, LinkRequest, Node, Tomb, View, device_named, identifier_name, identifier_named
 from cartstream.identity.rules import Rules, default_rules
 from cartstream.runtime.redis_ask import ask
@@ -38,7 +39,6 @@ HOPS = 16
 _TRIES = 50
 
 _encode = msgspec.msgpack.Encoder().encode
-_decode = msgspec.msgpack.Decoder(Node).decode
 _decode_tomb = msgspec.msgpack.Decoder(Tomb).decode
 T = TypeVar("T")
 
@@ -193,7 +193,7 @@ class RedisDirectory:
             missing = sorted(wanted - answers.keys())
             if missing:
                 answers |= zip(missing, read(self._node_keys(missing)), strict=True)
-            found = {customer_id: _decode(raw) for customer_id, raw in answers.items() if raw and customer_id not in nodes}
+            found = {customer_id: decode_node(customer_id, raw) for customer_id, raw in answers.items() if raw and customer_id not in nodes}
             nodes |= found
             wanted = {node.merged_into for node in found.values() if node.merged_into}
             if wanted <= answers.keys():
@@ -201,7 +201,7 @@ class RedisDirectory:
         return nodes
 
     def _node_keys(self, customer_ids: Iterable[str]) -> list[str]:
-        return [f"{self._root}node:{customer_id}" for customer_id in customer_ids]
+        return [self._prefix + read_model.node_key(customer_id) for customer_id in customer_ids]
 
     def _write(self, pipe: Any, view: View) -> None:
         for name in sorted(view.dirty_owners):
@@ -210,9 +210,9 @@ class RedisDirectory:
             else:
                 pipe.delete(f"{self._root}id:{name}")
         for customer_id in sorted(view.dirty_nodes):
-            node = view.nodes[customer_id]
-            pipe.set(f"{self._root}node:{customer_id}", _encode(node), ex=self._ttl_s)
-            pipe.set(self._prefix + read_model.contact_key(customer_id), read_model.encode(contact_of(node)), ex=self._ttl_s)
+            pipe.set(self._prefix + read_model.node_key(customer_id), encode_node(view.nodes[customer_id]), ex=self._ttl_s)
+        if view.dirty_nodes:
+            pipe.delete(*(self._prefix + read_model.contact_key(customer_id) for customer_id in sorted(view.dirty_nodes)))
         for merge in view.merges:
             pipe.xadd(self._root + "merges", {"l": merge.loser, "s": merge.survivor}, maxlen=MERGES_KEPT, approximate=True)
         if view.buried:
@@ -226,19 +226,6 @@ class RedisDirectory:
         pipe.expire(self._root + "erasures", self._ttl_s)
         for customer_id, at in view.buried:
             pipe.xadd(self._root + "merges", {"l": customer_id, "e": at}, maxlen=MERGES_KEPT, approximate=True)
-
-
-def contact_of(node: Node) -> read_model.Contact:
-    sealed = {kind: value for kind, (value, _) in node.contacts.items()}
-    return read_model.Contact(
-        {channel: said for channel, (said, _) in node.consent.items()},
-        sealed.get("email"),
-        sealed.get("phone"),
-        sealed.get("push"),
-        node.timezone,
-        node.locale,
-        node.merged_into,
-    )
 
 
 def _unavailable(error: redis.RedisError) -> Unavailable:

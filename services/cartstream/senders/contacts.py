@@ -8,18 +8,19 @@ import msgspec
 from msgspec.structs import replace
 from redis.asyncio import Redis
 
-from cartstream.events import read_model
 from cartstream.events.read_model import Contact, Guard
 from cartstream.events.records import Command
 from cartstream.runtime.log import logger
 from cartstream.senders.coalesce import Coalescer
-from cartstream.senders.guards import Guards, decoded
+from cartstream.senders.entries import Entries
+from cartstream.senders.guards import Guards
 from cartstream.senders.ledger import Ledger
 from cartstream.senders.level import Level
 from cartstream.senders.limits import Gate
 
 _HOPS = 8
 _Values = list[bytes | None]
+_Contact = tuple[Contact | None, bool]
 _Guard = tuple[Guard | None, bool]
 
 
@@ -49,6 +50,7 @@ class Desk:
 
     def __init__(self, redis: Redis, prefix: str, partitions: int, ledger: Ledger, level: Level, pause_key: str, gate: Gate) -> None:
         self._redis, self._prefix, self._ledger, self._level = redis, prefix, ledger, level
+        self._entries = Entries(redis, prefix)
         self._guards = Guards(redis, prefix, partitions)
         self._pause_key, self._gate = pause_key, gate
         self._asks: Coalescer[Command, Standing] = Coalescer(self._look_all)
@@ -87,23 +89,25 @@ class Desk:
             for before, customer_id, contact, guard, gone in zip(standings, ids, contacts, guards, dead, strict=True)
         ]
 
-    async def _ask(self, ids: Sequence[str], *ledger: list[str]) -> tuple[tuple[_Values, list[_Guard]], list[_Values]]:
-        """Contacts and guards of customers, and the ledger's keys, in one round trip; a second one if a guard is not where most are."""
+    async def _ask(self, ids: Sequence[str], *ledger: list[str]) -> tuple[tuple[list[_Contact], list[_Guard]], list[_Values]]:
+        """Contacts and guards of customers, and the ledger's keys, in one round trip; one more for each of the two if any is
+        not where most are."""
         async with self._redis.pipeline(transaction=False) as pipe:
             pipe.execute_command("PTTL", self._pause_key)
-            pipe.execute_command("MGET", *[self._prefix + read_model.contact_key(name) for name in ids])
+            self._entries.ask(pipe, ids)
             for named in ledger:
                 pipe.execute_command("MGET", *named)
             self._guards.ask(pipe, ids)
-            pause_ms, contacts, *found = await pipe.execute()
+            pause_ms, entries, *found = await pipe.execute()
         if pause_ms > 0:
             self._gate.close_for(pause_ms / 1000)
+        contacts = await self._entries.answer(ids, entries)
         guards = await self._guards.answer(ids, found[len(ledger) :])
         return (contacts, guards), found[: len(ledger)]
 
 
-def _standing(customer_id: str, contact: bytes | None, guard: _Guard, entry: bytes | None, dead: bytes | None) -> Standing:
-    reachable, bad_contact = decoded(contact, read_model.decode_contact)
+def _standing(customer_id: str, contact: _Contact, guard: _Guard, entry: bytes | None, dead: bytes | None) -> Standing:
+    reachable, bad_contact = contact
     known, bad_guard = guard
     unreadable = "contact" if bad_contact else "guard" if bad_guard else None
     if unreadable is not None:
