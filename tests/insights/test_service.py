@@ -3,10 +3,11 @@ from __future__ import annotations
 import os
 import time
 from collections import Counter
-from collections.abc import Iterator, Sequence
-from contextlib import closing
+from collections.abc import Callable, Iterator, Sequence
+from contextlib import closing, contextmanager
 from functools import partial
 from pathlib import Path
+from threading import Event, Thread
 from typing import Any
 from urllib.error import HTTPError
 
@@ -148,6 +149,17 @@ def test_no_record_is_passed_over_while_no_dead_letter_is_taken(kafka: RealKafka
     assert Counter(letter.value() for letter in letters) == Counter(value for _, value in poison)
 
 
+def test_members_that_come_and_go_before_anything_is_committed_count_each_record_once(address: str, topic_prefix: str) -> None:
+    feed, never = Feed(address, topic_prefix), {"CARTSTREAM_INSIGHTS_COMMIT_S": "600"}
+    with insights(address, topic_prefix, **never) as first:
+        first.wait(lambda report: report["partitions"] == [0, 1, 2, 3])
+        with insights(address, topic_prefix, **never) as second, feeding(feed, 20) as fed:
+            second.wait(lambda report: report["partitions"])
+            assert second.stop() == 0
+            total = fed()
+        first.wait(lambda report: counted(report) == (total, total, total))
+
+
 def test_a_poison_record_above_a_megabyte_is_set_aside_and_the_rest_goes_on(kafka: RealKafka, topic_prefix: str) -> None:
     address, poison = kafka.address, os.urandom(1_200_000)
     kafka.create_topics(topics(topic_prefix), {"max.message.bytes": "3000000"})
@@ -190,6 +202,30 @@ def test_it_counts_on_the_embedded_broker_too(topic_prefix: str) -> None:
             assert first.stop() == 0
         with insights(broker.address, topic_prefix, **settings) as second:
             second.wait(lambda report: counted(report) == (20, 20, 20))
+
+
+@contextmanager
+def feeding(feed: Feed, customers: int) -> Iterator[Callable[[], int]]:
+    """Stories one after another, in the background. The call given ends it, and says of how many customers they were."""
+    stop, told = Event(), [0]
+
+    def feed_on() -> None:
+        while not stop.wait(0.05):
+            feed.write(*story(now(), customers))
+            told[0] += customers
+
+    thread = Thread(target=feed_on)
+    thread.start()
+
+    def end() -> int:
+        stop.set()
+        thread.join()
+        return told[0]
+
+    try:
+        yield end
+    finally:
+        end()
 
 
 def limit_letters(address: str, names: Sequence[str], size: int) -> None:

@@ -7,11 +7,14 @@ Nor does it keep Faust's account of what is done. Faust acknowledges what it ski
 or stops, and then commits it. And a transaction's marker takes an offset that nobody reads, some hundred times a second over all
 partitions: Faust keeps such gaps in a tree, built anew for each, and commits past one of them at a time. Here one agent reads a
 partition's records in their order, so the last one that it is done with says it all.
+
+And it sees to that order. When the group changes, Faust goes back to what is committed. But a fetch that was under way brings what lay
+further on, after which it drops what it goes back for; and it does not go back where nothing is committed yet.
 """
 
 from __future__ import annotations
 
-from collections.abc import Iterator
+from collections.abc import Iterator, Mapping
 from typing import Any
 
 from faust.transport.drivers.aiokafka import AIOKafkaConsumerThread, Consumer, Transport
@@ -29,6 +32,13 @@ class ReadCommittedThread(AIOKafkaConsumerThread):
         consumer._fetch_min_bytes = _FETCH_BYTES
         return consumer
 
+    async def seek_to_committed(self) -> Mapping[TP, int]:
+        committed: Mapping[TP, int] = await super().seek_to_committed()
+        unread = [tp for tp, offset in committed.items() if (offset is None or offset <= 0) and not self.consumer._is_changelog_tp(tp)]
+        if unread:
+            await self.seek_to_beginning(*unread)
+        return committed
+
 
 class ReadCommittedConsumer(Consumer):
     """Commits what `done` was said of, and nothing else."""
@@ -36,11 +46,24 @@ class ReadCommittedConsumer(Consumer):
     def __init__(self, *args: Any, **kwargs: Any) -> None:
         super().__init__(*args, **kwargs)
         self._done: dict[TP, int] = {}
+        self._seeks = 0
 
     def done(self, tp: TP, offset: int) -> None:
         """This record is dealt with, and all before it."""
         self._done[tp] = offset
         self._n_acked += 1
+
+    async def perform_seek(self) -> None:
+        self._seeks += 1
+        await super().perform_seek()
+
+    async def _wait_next_records(self, seconds: float) -> tuple[Any, Any]:
+        before = self._seeks
+        records, active = await super()._wait_next_records(seconds)
+        if records and self._seeks != before:
+            await self.perform_seek()
+            return None, active
+        return records, active
 
     async def on_partitions_revoked(self, revoked: set[TP]) -> None:
         for tp in revoked:
