@@ -26,10 +26,10 @@ from cartstream.runtime.settings import load
 from cartstream.runtime.stage import Record
 from cartstream.runtime.store import MemoryStore
 from cartstream.runtime.timers import Timers
+from cartstream.sessions.incoming import ClickEvent
 from cartstream.sessions.settings import SessionsSettings
 from cartstream.sessions.stage import SessionsStage
 from cartstream.sessions.state import CustomerState
-from cartstream.sessions.step import ClickEvent
 from tests.bench.ground import START
 from tests.bench.traffic import clicks
 

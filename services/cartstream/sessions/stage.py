@@ -12,9 +12,12 @@ from cartstream.events.records import Customer, Handover, Merge, Split
 from cartstream.events.times import DAY, SECOND, EventTime
 from cartstream.runtime.stage import Record, Step
 from cartstream.sessions import layouts
+from cartstream.sessions.handover import SERVICE
+from cartstream.sessions.incoming import ClickEvent, ControlEvent, Event, RepairedEvent
 from cartstream.sessions.settings import SessionsSettings
 from cartstream.sessions.state import CustomerState
-from cartstream.sessions.step import SERVICE, ClickEvent, ControlEvent, Event, RepairedEvent, SessionRules, step, wake
+from cartstream.sessions.step import step, wake
+from cartstream.sessions.visits import SessionRules
 
 _JSON = ord("{")
 
