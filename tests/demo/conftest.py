@@ -1,4 +1,4 @@
-"""A short demo plays beside tests that only compute: it is begun by the first test of this room and judged after those of detection."""
+"""A short demo plays beside tests that only compute: it is begun before the first of them and judged after the last."""
 
 from __future__ import annotations
 
@@ -12,7 +12,7 @@ import pytest
 SECONDS = 30
 SHOPPERS = 250
 LIMIT_S = 120.0
-_COMPUTE = ("tests/demo/", "tests/deploy/", "tests/detection/")
+_COMPUTE = ("tests/demo/", "tests/detection/", "tests/events/")
 
 
 class Demo:
@@ -32,7 +32,7 @@ class Demo:
 
 
 @pytest.fixture(scope="session")
-def demo(tmp_path_factory: pytest.TempPathFactory) -> Iterator[Demo]:
+def short_demo(tmp_path_factory: pytest.TempPathFactory) -> Iterator[Demo]:
     """Under way. Told to end with the session, should nobody have waited for its end."""
     running = Demo(tmp_path_factory.mktemp("demo"))
     yield running
@@ -45,17 +45,17 @@ def demo(tmp_path_factory: pytest.TempPathFactory) -> Iterator[Demo]:
 def begun(request: pytest.FixtureRequest) -> None:
     """The demo, if one of the session's tests is to judge it."""
     if any(_judges(item) for item in request.session.items):
-        request.getfixturevalue("demo")
+        request.getfixturevalue("short_demo")
 
 
 def pytest_collection_modifyitems(items: list[pytest.Item]) -> None:
-    """Who judges the demo comes behind the last test that it plays beside."""
+    """Where the demo is to be judged, what it plays beside comes first, then its judge, then all that has processes of its own."""
     judges = [item for item in items if _judges(item)]
-    others = [item for item in items if not _judges(item)]
-    beside = [number for number, item in enumerate(others) if item.nodeid.startswith(_COMPUTE)]
-    behind = max(beside, default=-1) + 1
-    items[:] = [*others[:behind], *judges, *others[behind:]]
+    beside = [item for item in items if item.nodeid.startswith(_COMPUTE) and item not in judges]
+    if judges:
+        moved = {*judges, *beside}
+        items[:] = [*beside, *judges, *(item for item in items if item not in moved)]
 
 
 def _judges(item: pytest.Item) -> bool:
-    return "demo" in getattr(item, "fixturenames", ())
+    return "short_demo" in getattr(item, "fixturenames", ())

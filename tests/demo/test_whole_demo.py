@@ -7,9 +7,9 @@ import json
 from tests.demo.conftest import Demo
 
 
-def test_a_short_demo_sends_every_message_once_and_none_after_the_purchase(demo: Demo) -> None:
-    code, stdout, stderr = demo.ended()
-    out = demo.out
+def test_a_short_demo_sends_every_message_once_and_none_after_the_purchase(short_demo: Demo) -> None:
+    code, stdout, stderr = short_demo.ended()
+    out = short_demo.out
     summary = json.loads((out / "summary.json").read_text()) if (out / "summary.json").exists() else stderr
     findings = (out / "findings.json").read_text() if (out / "findings.json").exists() else ""
 
