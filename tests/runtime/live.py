@@ -27,6 +27,7 @@ from tests.support import RealKafka
 T = TypeVar("T")
 WAIT_S = 30.0
 TTL_S = 3_600
+_NO_LEADER_YET = (KafkaError.NOT_LEADER_FOR_PARTITION, KafkaError.LEADER_NOT_AVAILABLE, KafkaError.UNKNOWN_TOPIC_OR_PART)
 
 
 def until(condition: Callable[[], T], what: str, seconds: float = WAIT_S) -> T:
@@ -83,7 +84,7 @@ class Place:
         ended: set[int | None] = set()
         with closing(Consumer(config)) as consumer:
             places = [TopicPartition(name, number, 0) for number in range(count)]
-            ends = [consumer.get_watermark_offsets(place, timeout=WAIT_S)[1] for place in places]
+            ends = until(lambda: _ends(consumer, places), f"a leader of each partition of {name}")
             consumer.assign(places)
             end = time.monotonic() + WAIT_S
             while len(ended) < count:
@@ -119,6 +120,16 @@ class Place:
 
     def await_committed(self, offset: int, partition: int = 0) -> None:
         until(lambda: self.committed(partition) == offset, f"committed offset {offset} of partition {partition}")
+
+
+def _ends(consumer: Consumer, places: list[TopicPartition]) -> list[int]:
+    """Nothing while a partition of a topic just made has nobody who leads it."""
+    try:
+        return [consumer.get_watermark_offsets(place, timeout=WAIT_S)[1] for place in places]
+    except KafkaException as error:
+        if error.args[0].code() in _NO_LEADER_YET:
+            return []
+        raise
 
 
 class Running:
