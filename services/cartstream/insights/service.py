@@ -24,6 +24,8 @@ from cartstream.runtime.metrics import StageMetrics, new_registry
 from cartstream.runtime.settings import load
 
 _OBSERVE_EVERY_S = 1.0
+_LOOK_AGAIN_S = 0.2
+"""While it is not ready: whoever waits for it hears soon that it is."""
 _STOP_S = 10.0
 _ANSWER_S = 3.0
 _BACKOFF_S = (0.25, 0.5, 1.0, 2.0, 5.0)
@@ -108,7 +110,7 @@ class Service:
         self._tell(wrong)
         if counting.joined:
             await counting.observe()
-        await self._pause(_OBSERVE_EVERY_S)
+        await self._pause(_OBSERVE_EVERY_S if wrong is None else _LOOK_AGAIN_S)
 
     def _tell(self, wrong: str | None) -> None:
         if wrong != self._wrong:
