@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import importlib.resources
 import os
+import shutil
 import time
 import uuid
 from collections.abc import Callable, Iterator, Mapping, Sequence
@@ -30,6 +31,7 @@ from tests.drills.fleet import Fleet
 from tests.drills.surroundings import SECRETS, Surroundings
 from tests.drills.traffic import FINAL, NOW, PARTITIONS, Traffic
 from tests.drills.watch import Seen, Watch
+from tests.support import RealKafka
 
 SOURCES = {
     "identity": topics.CLICKSTREAM,
@@ -152,6 +154,13 @@ class Course:
         committed = self._committed(service)
         return all(committed.get(number, 0) >= at for number, at in ends.items())
 
+    def testify(self) -> None:
+        """Keep, beside the services' logs, what tells why a course did not come to its end."""
+        self.fleet.testify()
+        for name, server in self.surroundings.servers.items():
+            for log in server.logs if isinstance(server, RealKafka) else ():
+                shutil.copy(log, self.out / f"{name}-{log.parent.name}.log")
+
     def close(self) -> None:
         """Kill what still runs, and delete the topics."""
         self.fleet.kill_all()
@@ -236,6 +245,9 @@ def running(surroundings: Surroundings, plan: Plan, out: Path) -> Iterator[Cours
     course = Course(surroundings, plan, out)
     try:
         yield course
+    except BaseException:
+        course.testify()
+        raise
     finally:
         course.close()
 

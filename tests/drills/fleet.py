@@ -119,6 +119,23 @@ class Fleet:
         """One that has ended and is not to come again."""
         del self._members[name]
 
+    def testify(self) -> None:
+        """Where each process that runs is, into its log, and what it counted, beside it: for whoever asks later what went wrong."""
+        for name, member in self._members.items():
+            if self.alive(name):
+                member.process.signal(signal.SIGUSR1)
+                (self._out / f"{name}.metrics").write_text(self.answer(name, "/readyz") + self.answer(name, "/metrics"))
+
+    def answer(self, name: str, path: str) -> str:
+        """What it says there, or why it does not."""
+        try:
+            with urllib.request.urlopen(self.url(name) + path, timeout=2.0) as response:
+                return str(response.read().decode())
+        except urllib.error.HTTPError as refused:
+            return f"# {path}: {refused.code} {refused.read().decode()}\n"
+        except OSError as error:
+            return f"# {path}: {error}\n"
+
     def kill_all(self) -> None:
         for member in self._members.values():
             member.process.signal(signal.SIGKILL)

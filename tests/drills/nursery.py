@@ -7,6 +7,7 @@ its standard input closes: nothing is left behind however the drill ends.
 from __future__ import annotations
 
 import contextlib
+import faulthandler
 import gc
 import json
 import os
@@ -152,6 +153,7 @@ def _become(question: dict[str, Any]) -> NoReturn:
     for wanted, number in ((nothing, 0), (log, 1), (log, 2)):
         os.dup2(wanted, number)
     os.closerange(3, 64)
+    faulthandler.register(signal.SIGUSR1, file=2)
     os.environ.clear()
     os.environ.update(question["env"])
     if question["point"] is not None:

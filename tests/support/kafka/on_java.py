@@ -52,6 +52,11 @@ class JavaKafka:
     def pids(self) -> tuple[int, ...]:
         return tuple(process.pid for process in self._processes)
 
+    @property
+    def logs(self) -> tuple[Path, ...]:
+        """By node id."""
+        return tuple(home / LOG_FILE for home in self._homes)
+
     def start(self) -> None:
         self._format()
         self._processes = [self._launch(home) for home in self._homes]

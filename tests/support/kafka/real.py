@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import os
 from collections.abc import Callable, Mapping, Sequence
+from pathlib import Path
 from types import TracebackType
 from typing import Self
 
@@ -59,6 +60,11 @@ class RealKafka:
         if not self.pids:
             raise Missing(f"Kafka at {self.address} is no process of this machine that may be signalled")
         return self.pids[0]
+
+    @property
+    def logs(self) -> tuple[Path, ...]:
+        """What the brokers wrote, by node id; none in Docker or where the address was given."""
+        return self._running.logs if isinstance(self._running, JavaKafka) else ()
 
     @property
     def listening(self) -> list[int]:
