@@ -197,6 +197,9 @@ class Earlier(RedisDirectory):
             node = decode_node(anonymous_customer(device), _raw(client, device, prefix))
             client.set(prefix + node_key(node.customer_id), msgspec.msgpack.encode(node), ex=TTL_S)
             client.set(prefix + contact_key(node.customer_id), encode(layouts.contact_of(node)), ex=TTL_S)
+        for name in ("user_id:u1", "email:e", "device:d1", "device:d2", "user_id:u3", "email:f", "device:d3"):
+            key = f"{prefix}{{identity}}:id:{name}"
+            client.set(key, layouts.decode_owner(client.get(key)), ex=TTL_S)  # type: ignore[arg-type]
 
     def contact(self, device: str) -> Contact:
         return contact_of(_raw(self._client, device, self._before))

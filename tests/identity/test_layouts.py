@@ -10,8 +10,10 @@ from hypothesis import strategies as st
 from cartstream.events import read_model
 from cartstream.events.read_model import ERASED, Contact
 from cartstream.events.records import Identifier
-from cartstream.identity.layouts import ADDRESSES, contact_of, decode_node, encode_node
+from cartstream.identity.layouts import ADDRESSES, contact_of, decode_node, decode_owner, encode_node, encode_owner
 from cartstream.identity.nodes import Absorbed, Node, Tie, Told, device_named, identifier_name
+from cartstream.identity.state import anonymous_customer
+from cartstream.runtime.packed_keys import CUSTOMER
 from tests.properties.effort import examples
 
 _HEX = "0123456789abcdef"
@@ -72,6 +74,18 @@ def test_its_head_is_its_contact(node: Node) -> None:
     assert read_model.has_contact(raw)
     assert read_model.contact_of(raw) == contact_of(node)
     assert not read_model.has_contact(msgspec.msgpack.encode(node))
+
+
+@pytest.mark.parametrize("stored", ["c_236b20c4e1268b3072aaff27", "c_236B20C4E1268B3072AAFF27", "somebody"])
+def test_an_owner_is_read_as_it_was_stored(stored: str) -> None:
+    assert decode_owner(encode_owner(stored)) == stored
+    assert decode_owner(stored.encode()) == stored, "as the first layout was"
+
+
+def test_an_owner_takes_twelve_bytes() -> None:
+    owner = anonymous_customer("d1")
+    assert CUSTOMER + encode_owner(owner).hex() == owner
+    assert len(encode_owner(owner)) == 12
 
 
 def test_a_contact_has_what_a_sender_needs() -> None:

@@ -1,6 +1,6 @@
-"""Nodes as they are stored: in today's layout, or in the first, which is still read.
+"""Nodes, and whose an identifier is, as they are stored: in today's layout, or in the first, which is still read.
 
-Stored is what their key does not say: no id twice, and times as distances from when the customer was first seen.
+Of a node is stored what its key does not say: no id twice, and times as distances from when the customer was first seen.
 """
 
 from __future__ import annotations
@@ -13,11 +13,12 @@ from cartstream.events.read_model import REACHABLE, Contact, has_contact
 from cartstream.events.records import Identifier
 from cartstream.events.times import EventTime
 from cartstream.identity.nodes import DEVICE, Absorbed, Node, Tie, Told, identifier_name
-from cartstream.runtime.packed_keys import shortened, unpacked
+from cartstream.runtime.packed_keys import CUSTOMER, packed, shortened, unpacked
 
 Short: TypeAlias = bytes
 """As `shortened` makes it."""
 
+_OWNER_BYTES = 12
 ADDRESSES = ("email", "phone", "push")
 
 
@@ -107,6 +108,17 @@ def decode_node(customer_id: str, raw: bytes) -> Node:
     )
     node.ties = _ties(node, stored.ties)
     return node
+
+
+def encode_owner(customer_id: str) -> bytes:
+    """Twelve bytes: one more, and with Redis's own twenty it would take the allocator's next size."""
+    short = packed(customer_id)
+    return short[1:] if len(short) == _OWNER_BYTES + 1 < len(customer_id) else short
+
+
+def decode_owner(raw: bytes) -> str:
+    """The first layout was the text, of 26 letters."""
+    return CUSTOMER + raw.hex() if len(raw) == _OWNER_BYTES else unpacked(raw)
 
 
 def contact_of(node: Node) -> Contact:

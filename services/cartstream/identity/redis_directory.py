@@ -2,7 +2,7 @@
 
 | key | value |
 |---|---|
-| `{identity}:id:<type>:<value>` | the customer that the identifier was first given to (follow its node) |
+| `{identity}:id:<type>:<value>` | the customer that the identifier was first given to (follow its node), as in `layouts.py` |
 | `{identity}:node:<customer>` | the customer as in `layouts.py`; how it begins is public: `read_model.Reachable` |
 | `{identity}:contact:<customer>` | msgpack `Contact`; what releases before this one wrote beside the node, gone with its next write |
 | `{identity}:merges` | stream of merges and erasures, for the other processes' caches |
@@ -27,7 +27,7 @@ from cartstream.identity.correction import Corrected, Correction, Unlink
 from cartstream.identity.directory import Seal, applied, digest_of
 from cartstream.identity.erasure import first_customer
 from cartstream.identity.graph import link
-from cartstream.identity.layouts import decode_node, encode_node
+from cartstream.identity.layouts import decode_node, decode_owner, encode_node, encode_owner
 from cartstream.identity.nodes import Conceal, Linked, LinkRequest, Node, Tomb, View, device_named, identifier_name, identifier_named
 from cartstream.identity.rules import Rules, default_rules
 from cartstream.runtime.redis_ask import ask
@@ -97,7 +97,7 @@ class RedisDirectory:
         names = [identifier_name(identifier) for identifier in identifiers]
         try:
             found: Any = self._redis.mget([f"{self._root}id:{name}" for name in names]) if names else []
-            owned = {name: owner.decode() for name, owner in zip(names, found, strict=True) if owner}
+            owned = {name: decode_owner(owner) for name, owner in zip(names, found, strict=True) if owner}
             view = View(self._nodes(set(owned.values()), {}, self._redis.mget), owned, {}, self._conceal)
         except redis.RedisError as error:
             raise _unavailable(error) from error
@@ -169,7 +169,7 @@ class RedisDirectory:
         ids, nodes = [f"{self._root}id:{name}" for name in names], self._node_keys(customers)
         erasures = self._root + "erasures"
         _, owners, found = ask(pipe, ("WATCH", *ids, *nodes, erasures), ("MGET", *ids, erasures), ("MGET", *nodes))
-        owned = {name: owner.decode() for name, owner in zip(names, owners, strict=False) if owner}
+        owned = {name: decode_owner(owner) for name, owner in zip(names, owners, strict=False) if owner}
         known = dict(zip(customers, found, strict=True))
         tombs = self._watch_tombs(pipe, named) if owners[-1] or may_be_erased else {}
         wanted = {*owned.values(), *(tomb.customer_id for tomb in tombs.values())}
@@ -206,7 +206,7 @@ class RedisDirectory:
     def _write(self, pipe: Any, view: View) -> None:
         for name in sorted(view.dirty_owners):
             if name in view.owners:
-                pipe.set(f"{self._root}id:{name}", view.owners[name], ex=self._ttl_s)
+                pipe.set(f"{self._root}id:{name}", encode_owner(view.owners[name]), ex=self._ttl_s)
             else:
                 pipe.delete(f"{self._root}id:{name}")
         for customer_id in sorted(view.dirty_nodes):
