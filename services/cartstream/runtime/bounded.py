@@ -38,6 +38,9 @@ class Bounded:
             self._calls = None
             self.left_behind += 1
             raise LeftBehind(f"{self._name} did not come back within {seconds:.0f} s") from error
+        finally:
+            # What was raised knows this frame: together they would keep what the call was made on until a collection, which is rare.
+            del act, answer
 
 
 def _work(calls: SimpleQueue[tuple[Callable[[], Any], Future[Any]]]) -> None:
@@ -47,3 +50,4 @@ def _work(calls: SimpleQueue[tuple[Callable[[], Any], Future[Any]]]) -> None:
             answer.set_result(act())
         except BaseException as error:
             answer.set_exception(error)
+        del act, answer

@@ -172,10 +172,11 @@ class Commitment:
             if outputs or offsets:
                 self._publisher.publish(outputs, offsets, group)
             self._publisher.tell(marks)
+        # Without their frames: those know the round, and together they would keep a producer that is given up until a collection.
         except Fenced as error:
-            round.fenced.update(dict.fromkeys(due, error))
+            round.fenced.update(dict.fromkeys(due, error.with_traceback(None)))
         except Unavailable as error:
-            round.failure = error
+            round.failure = error.with_traceback(None)
         else:
             for owned in due.values():
                 owned.pending, owned.pending_offset = [], NOTHING
