@@ -109,8 +109,15 @@ class Service:
         wrong = counting.not_ready or await asyncio.to_thread(self._silence)
         self._tell(wrong)
         if counting.joined:
-            await counting.observe()
+            await self._observe(counting)
         await self._pause(_OBSERVE_EVERY_S if wrong is None else _LOOK_AGAIN_S)
+
+    async def _observe(self, counting: Counting) -> None:
+        """In time: a question to a consumer that crashes meanwhile is never answered."""
+        try:
+            await asyncio.wait_for(counting.observe(), _ANSWER_S)
+        except TimeoutError:
+            log.logger().info("lag unknown: the consumer does not answer", seconds=_ANSWER_S)
 
     def _tell(self, wrong: str | None) -> None:
         if wrong != self._wrong:
