@@ -23,7 +23,7 @@ from tests.drills.surroundings import SECRETS, Providers
 from tests.identity.people import Event
 from tests.support import RealKafka
 
-HOUR_S = 20.0
+HOUR_S = 12.0
 """Long enough for a command to be done before the message is due, also on a busy machine."""
 
 
