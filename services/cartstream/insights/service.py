@@ -108,16 +108,19 @@ class Service:
         self._health.tick()
         wrong = counting.not_ready or await asyncio.to_thread(self._silence)
         self._tell(wrong)
-        if counting.joined:
+        if counting.not_ready is None:
             await self._observe(counting)
         await self._pause(_OBSERVE_EVERY_S if wrong is None else _LOOK_AGAIN_S)
 
     async def _observe(self, counting: Counting) -> None:
-        """In time: a question to a consumer that crashes meanwhile is never answered."""
-        try:
-            await asyncio.wait_for(counting.observe(), _ANSWER_S)
-        except TimeoutError:
-            log.logger().info("lag unknown: the consumer does not answer", seconds=_ANSWER_S)
+        """In time: a question to a consumer that crashes meanwhile is never answered, or called off, which must not call off this."""
+        asking = asyncio.create_task(counting.observe())
+        await asyncio.wait({asking}, timeout=_ANSWER_S)
+        if asking.done() and not asking.cancelled():
+            return asking.result()
+        asking.cancel()
+        log.logger().info("lag unknown: the consumer does not answer")
+        return None
 
     def _tell(self, wrong: str | None) -> None:
         if wrong != self._wrong:
