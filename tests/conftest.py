@@ -8,11 +8,15 @@ from typing import TypeVar
 from uuid import uuid4
 
 import pytest
+from hypothesis import HealthCheck, settings
 from redis import Redis
 
 from tests.support import Missing, RealKafka, RealRedis, RealRedisCluster
 
 Server = TypeVar("Server")
+# Machines that test are busy: how long an example takes says nothing of it.
+settings.register_profile("busy", deadline=None, suppress_health_check=[HealthCheck.too_slow])
+settings.load_profile("busy")
 
 
 @pytest.fixture(scope="session")
