@@ -104,8 +104,8 @@ def test_a_stop_while_records_flow_leaves_redis_and_kafka_level(place: Place) ->
         until(lambda: place.committed() > 0, "a first commit")
     done = place.committed()
     with running(place) as loop:
+        until(lambda: loop.metric("recoveries_total", found="level") == 1, "both found level")
         place.await_committed(500)
-        assert loop.metric("recoveries_total", found="level") == 1
 
     assert 0 < done <= 500
     said = place.said()
