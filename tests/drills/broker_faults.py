@@ -41,7 +41,7 @@ def _restart(course: Course, form: Form) -> Mapping[str, Any]:
             kafka.kill_node(1)
         course.feed.wait_share(end)
         kafka.restart()
-    return {"faults": form.faults, "restarted": revive(course)}
+    return {"faults": form.faults, "restarted": course.revive()}
 
 
 def _one_dies(course: Course, form: Form) -> Mapping[str, Any]:
@@ -54,19 +54,8 @@ def _one_dies(course: Course, form: Form) -> Mapping[str, Any]:
         course.feed.wait_share(end)
         if number + 1 < form.faults:
             kafka.start_node(node)
-    return {"faults": form.faults, "restarted": revive(course)}
+    return {"faults": form.faults, "restarted": course.revive()}
 
-
-def revive(course: Course) -> int:
-    """Start again, as a supervisor would, what ended because a Kafka call did not return (exit code 70), and nothing else; how many."""
-    ended = [name for name in course.fleet.names if not course.fleet.alive(name)]
-    for name in ended:
-        assert course.fleet.code(name) == STUCK, f"{name} ended with {course.fleet.code(name)}: {course.fleet.last_words(name)}"
-        course.fleet.start(name)
-    return len(ended)
-
-
-STUCK = 70
 
 BROKER_FAULTS = (
     Drill(

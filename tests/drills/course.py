@@ -25,6 +25,7 @@ from cartstream.events import topics
 from cartstream.events.times import MINUTE
 from cartstream.runtime.group_offsets import GroupOffsets
 from cartstream.runtime.kafka import ensure_topics
+from cartstream.runtime.lifeline import STUCK_EXIT_CODE
 from cartstream.up.launch import SERVICES
 from tests.drills.feed import Feed
 from tests.drills.fleet import Fleet
@@ -76,6 +77,7 @@ class Result:
     max_stall_s: float
     seconds: float
     fed_twice: int = 0
+    restarted: int = 0
 
 
 @dataclass(frozen=True, slots=True)
@@ -97,6 +99,7 @@ class Course:
         self.surroundings, self.plan, self.out = surroundings, plan, out
         self.prefix = f"drill-{uuid.uuid4().hex[:8]}."
         self.random = Random(plan.traffic.seed)
+        self.restarted = 0
         out.mkdir(parents=True, exist_ok=True)
         for log in out.glob("*.log"):
             log.unlink()
@@ -135,8 +138,17 @@ class Course:
         """Wait until the last watermark has passed everything and nothing is left to do. Raises AssertionError."""
         end = time.monotonic() + self.plan.finish_s
         while (left := self._left()) is not None:
+            self.revive()
             assert time.monotonic() < end, f"not done after {self.plan.finish_s:.0f} s: {left}; {self._ended()}"
             time.sleep(_LOOK_S)
+
+    def revive(self) -> int:
+        """Start again, as a supervisor would, what ended because a Kafka client was stuck, and nothing else; how many so far."""
+        ended = [name for name in self.fleet.names if not self.fleet.alive(name)]
+        for name in [name for name in ended if self.fleet.code(name) == STUCK_EXIT_CODE]:
+            self.fleet.start(name)
+            self.restarted += 1
+        return self.restarted
 
     def settle(self, seconds: float = 60.0) -> None:
         """Wait until every service has done all that it has been given so far. Raises AssertionError."""
@@ -217,7 +229,13 @@ class Course:
         messages = self.surroundings.providers.messages()
         seconds = time.monotonic() - began
         return Result(
-            len(self.plan.traffic.clicks), dict(self.watch.records), messages, self.watch.longest_silence_s, seconds, self.feed.twice
+            len(self.plan.traffic.clicks),
+            dict(self.watch.records),
+            messages,
+            self.watch.longest_silence_s,
+            seconds,
+            self.feed.twice,
+            self.restarted,
         )
 
     def _environment(self) -> dict[str, str]:

@@ -102,6 +102,7 @@ class Drill:
             **({"fed_twice": disturbed.fed_twice} if disturbed.fed_twice and "poison" not in said else {}),
             **{name: count for name, count in sorted(verdict.allowed.items()) if count},
             **{name: value for name, value in said.items() if name != "faults"},
+            **({"restarted": disturbed.restarted} if disturbed.restarted else {}),
             **({"differences": verdict.differences} if verdict.differences else {}),
         }
         return line, verdict.good and verdict.commands > 0 and not self.broken(line)

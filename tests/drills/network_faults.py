@@ -8,7 +8,6 @@ from dataclasses import replace
 from typing import Any
 
 from cartstream.embedded.child import free_port
-from tests.drills.broker_faults import revive
 from tests.drills.course import Course
 from tests.drills.drill import Drill, Form
 from tests.drills.redis_faults import spans
@@ -56,7 +55,7 @@ def _disturb(course: Course, form: Form) -> Mapping[str, Any]:
         FAULTS[fault](proxy)
         course.feed.wait_share(end)
         proxy.heal()
-        restarted += revive(course)
+        restarted = course.revive()
     return {"faults": form.faults, "kinds": sorted({f"{way}:{fault}" for way, fault in done}), "restarted": restarted}
 
 

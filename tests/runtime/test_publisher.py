@@ -2,7 +2,6 @@
 
 from __future__ import annotations
 
-import threading
 import time
 from collections.abc import Iterator
 from contextlib import closing, suppress
@@ -14,7 +13,7 @@ from confluent_kafka import Consumer, KafkaError, KafkaException, TopicPartition
 
 from cartstream.embedded.child import free_port
 from cartstream.errors import Unavailable
-from cartstream.runtime.bounded import Bounded, LeftBehind
+from cartstream.runtime import publisher as publishing
 from cartstream.runtime.kafka import consumer_config
 from cartstream.runtime.publisher import Publisher
 from cartstream.runtime.settings import StageSettings
@@ -35,23 +34,6 @@ class ProxiedPlace(Place):
 
     def settings(self, **changes: Any) -> StageSettings:
         return super().settings(**changes).model_copy(update={"brokers": self.proxy})
-
-
-def test_a_call_gives_what_it_gives_and_raises_what_it_raises() -> None:
-    calls = Bounded("a test")
-    assert calls.call(lambda: 7, 5.0) == 7
-    with pytest.raises(ZeroDivisionError):
-        calls.call(lambda: 1 // 0, 5.0)
-    assert calls.call(lambda: 8, 5.0) == 8
-
-
-def test_a_call_that_does_not_come_back_is_left_behind_and_the_next_is_made() -> None:
-    calls, never = Bounded("a test"), threading.Event()
-    with pytest.raises(LeftBehind, match="a test did not come back"):
-        calls.call(never.wait, 0.05)
-    assert calls.call(lambda: 7, 5.0) == 7
-    assert calls.left_behind == 1
-    never.set()
 
 
 def test_a_watermark_that_cannot_be_told_ends_nothing_and_the_next_is_told(kafka: RealKafka) -> None:
@@ -81,6 +63,31 @@ def way_in() -> Iterator[tuple[RealKafka, Proxy]]:
 def proxied(way_in: tuple[RealKafka, Proxy]) -> Iterator[tuple[RealKafka, Proxy]]:
     yield way_in
     way_in[1].heal()
+
+
+def test_a_watermark_that_is_lost_on_its_way_is_told_again_by_a_new_client(
+    proxied: tuple[RealKafka, Proxy], topic_prefix: str, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    """Nobody else would tell it: the last watermark before a quiet hour is the one that ends sessions."""
+    kafka, proxy = proxied
+    out = f"{topic_prefix}out"
+    kafka.create_topics({out: 1})
+    monkeypatch.setattr(publishing, "TELLING_S", 1.0)
+    publisher = Publisher(proxy.address, "", f"{topic_prefix}one", LIMIT_S)
+    publisher.tell([Wire(out, None, b"first", partition=0)])
+    assert read(kafka.address, out, 1, group=f"{out}.before") == [b"first"]
+    proxy.drop("upstream")
+    lost = publisher._teller
+    publisher.tell([Wire(out, None, b"last", partition=0)])
+
+    def looked() -> bool:
+        publisher.tell([])
+        return True
+
+    until(lambda: looked() and publisher._teller is not lost, "the client being given up")
+    proxy.heal()
+    until(lambda: looked() and not (publisher._untold or publisher._on_their_way), "the last one told")
+    assert read(kafka.address, out, 2, group=f"{out}.after")[:2] == [b"first", b"last"]
 
 
 class Counted(Publisher):

@@ -15,8 +15,10 @@ further on, after which it drops what it goes back for; and it does not go back 
 from __future__ import annotations
 
 from collections.abc import Iterator, Mapping
+from contextlib import suppress
 from typing import Any
 
+from aiokafka.errors import IllegalStateError  # type: ignore[import-untyped]
 from faust.transport.drivers.aiokafka import AIOKafkaConsumerThread, Consumer, Transport
 from faust.types import TP
 
@@ -61,7 +63,9 @@ class ReadCommittedConsumer(Consumer):
         before = self._seeks
         records, active = await super()._wait_next_records(seconds)
         if records and self._seeks != before:
-            await self.perform_seek()
+            # With nothing assigned just now, whatever is assigned next is read from where it is committed.
+            with suppress(AssertionError, IllegalStateError):
+                await self.perform_seek()
             return None, active
         return records, active
 

@@ -59,7 +59,7 @@ class Service:
         self._health = Health()
         self._stop = asyncio.Event()
         self._wrong: str | None = "starting"
-        self._client = AdminClient({"bootstrap.servers": settings.brokers, "log_level": 0})
+        self._client = _client(settings)
         self._failures = 0
 
     async def run(self) -> None:
@@ -137,6 +137,7 @@ class Service:
         try:
             self._client.list_topics(self._settings.prefix + SOURCES[0], timeout=_ANSWER_S)
         except KafkaException as error:
+            self._client = _client(self._settings)  # a client may have lost every broker: see `runtime.lifeline`
             return f"Kafka: {error.args[0].str()}"
         return None
 
@@ -152,6 +153,10 @@ class Service:
             await asyncio.wait_for(self._stop.wait(), seconds)
         except TimeoutError:
             return
+
+
+def _client(settings: InsightsSettings) -> AdminClient:
+    return AdminClient({"bootstrap.servers": settings.brokers, "log_level": 0})
 
 
 def check_topics(client: AdminClient, settings: InsightsSettings) -> None:

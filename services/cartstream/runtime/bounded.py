@@ -10,6 +10,9 @@ from typing import Any, TypeVar
 
 R = TypeVar("R")
 
+MOST_LEFT_BEHIND = 20
+"""So many threads and clients may be given up before the process should end."""
+
 
 class LeftBehind(Exception):
     """A call did not come back in time. Its thread waits on, alone; what it was made on must not be used any more."""

@@ -22,7 +22,7 @@ from confluent_kafka import TopicPartition
 from cartstream.errors import Fenced, Unavailable
 from cartstream.runtime.partition import Partition
 from cartstream.runtime.patience import Patience, backoff
-from cartstream.runtime.publisher import Publisher
+from cartstream.runtime.publisher import TELL_AGAIN_S, Publisher
 from cartstream.runtime.stage import Record
 from cartstream.runtime.store import Batch, StateStore, Wire
 
@@ -89,6 +89,9 @@ class Commitment:
         self._patience = patience
         self._thread = ThreadPoolExecutor(1, thread_name_prefix="commitment")
         self._under_way: Future[Round] | None = None
+        self._told: Future[None] = Future()
+        self._told.set_result(None)
+        self._told_at = 0.0
 
     @property
     def busy(self) -> bool:
@@ -100,6 +103,15 @@ class Commitment:
             raise RuntimeError("a round is under way")
         if batches or any(entry.due for entry in owned.values()):
             self._under_way = self._thread.submit(self._carry, Round(batches, dict(owned)), group)
+        elif self._told.done():
+            # Whether the last watermarks came through shows only when somebody looks.
+            self._told.result()
+            self._told = self._thread.submit(self._tell_again)
+
+    def _tell_again(self) -> None:
+        if time.monotonic() - self._told_at >= TELL_AGAIN_S:
+            self._told_at = time.monotonic()
+            self._publisher.tell([])
 
     def wait(self) -> Round | None:
         """How the round under way ended, None if there was none. What did not reach Kafka is still pending."""

@@ -38,6 +38,7 @@ class GroupOffsets:
                 if place.error is not None:
                     raise KafkaException(place.error)
         except KafkaException as error:
+            self._client = None  # a new one next time: see `lifeline`
             raise Unavailable(f"Kafka (offsets committed on {self._topic}): {error.args[0].str()}") from error
         return {place.partition: place.offset for place in places if place.offset >= 0}
 

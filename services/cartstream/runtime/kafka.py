@@ -16,10 +16,12 @@ from cartstream.runtime.log import logger
 LARGEST_RECORD = 12_000_000
 # The brokers end a transaction after this: to wait longer for one of its calls is of no use.
 TRANSACTION_TIMEOUT_MS = 10_000
-# A broker that was away is found again within 0.5 s, not after up to 10. And no broker is forgotten: by default all are once none is
-# connected, and then librdkafka (2.16; its issues 5511 and 5456) waits for the group's forgotten coordinator for ever. One lost
-# answer, and `send_offsets_to_transaction` never returns.
-RECONNECTING: dict[str, Any] = {"reconnect.backoff.max.ms": 500, "metadata.recovery.strategy": "none"}
+# A broker that was away is found again within 0.5 s, not after up to 10; and once none is connected, those of the setting are tried anew.
+RECONNECTING: dict[str, Any] = {"reconnect.backoff.max.ms": 500, "metadata.recovery.rebootstrap.trigger.ms": 10_000}
+# But a producer with transactions forgets no broker: librdkafka (2.16; its issues 5511 and 5456) waits for ever for the coordinator of the
+# group, once forgotten. One lost answer, and `send_offsets_to_transaction` never returns. With no broker left its calls fail, and it is
+# replaced.
+RECONNECTING_IN_TRANSACTIONS: dict[str, Any] = {"reconnect.backoff.max.ms": 500, "metadata.recovery.strategy": "none"}
 _MAGIC = b"CGMDv2:"
 
 
@@ -68,7 +70,7 @@ def producer_config(brokers: str, transactional_id: str) -> dict[str, Any]:
         # A transaction right after another waits for the broker's markers by trying again: 11 ms a round instead of 40 or, by default, 100.
         "retry.backoff.ms": 5,
         "retry.backoff.max.ms": 20,
-        **RECONNECTING,
+        **RECONNECTING_IN_TRANSACTIONS,
         "log_level": 3,
     }
 

@@ -19,6 +19,7 @@ from cartstream.runtime.halts import Halts
 from cartstream.runtime.health import Health
 from cartstream.runtime.intake import Intake
 from cartstream.runtime.kafka import consumer_config, generation_of, partition_count
+from cartstream.runtime.lifeline import Lifeline
 from cartstream.runtime.log import logger
 from cartstream.runtime.partition import Layout
 from cartstream.runtime.patience import Patience, backoff
@@ -53,6 +54,7 @@ class StageLoop:
         self._topic = settings.prefix + stage.source
         group = f"{settings.prefix}cartstream.{stage.name}"
         self._consumer = Consumer(consumer_config(settings.brokers, group, settings.session_timeout_ms, settings.instance_id))
+        self._lifeline = Lifeline(self._consumer, settings.brokers, self._topic)
         member = settings.instance_id or progress.instance
         self._publisher = Publisher(settings.brokers, settings.prefix, f"{group}.{member}", settings.transaction_timeout_ms / 1000)
         self._patience = Patience(health, progress, stop)
@@ -103,6 +105,7 @@ class StageLoop:
         started = time.perf_counter()
         self._turns.begin()
         records = self._intake.poll()
+        self._lifeline.look(heard=bool(records))
         if self._failure is not None:
             raise self._failure
         self._take_again()

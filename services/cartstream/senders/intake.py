@@ -10,6 +10,7 @@ from confluent_kafka import Consumer, KafkaError, KafkaException, Message, Topic
 
 from cartstream.errors import PartitionHalted
 from cartstream.runtime.kafka import RECONNECTING
+from cartstream.runtime.lifeline import Lifeline
 from cartstream.runtime.log import logger
 from cartstream.senders.settings import SenderSettings
 
@@ -48,6 +49,7 @@ class Intake:
         self._group: Any = None
         self._broken = broken
         self._consumer = Consumer(_config(settings, group, self._on_error))
+        self._lifeline = Lifeline(self._consumer, settings.brokers, topic)
         self._consumer.subscribe(
             [topic],
             on_assign=lambda _, found: assigned([p.partition for p in found]),
@@ -63,6 +65,7 @@ class Intake:
         self._set_paused(not most)
         first = self._consumer.poll(timeout_s)
         self._group = self._consumer.consumer_group_metadata()
+        self._lifeline.look(heard=first is not None)
         if first is None:
             return []
         found = [first, *self._consumer.consume(most - 1, 0)] if most > 1 else [first]

@@ -4,13 +4,15 @@ from __future__ import annotations
 
 import time
 from collections.abc import Sequence
+from functools import partial
 from typing import Any
 
 import msgspec
 from confluent_kafka import KafkaError, KafkaException, Producer, TopicPartition
 
-from cartstream.errors import Fenced, Unavailable
-from cartstream.runtime.kafka import RECONNECTING
+from cartstream.errors import Fenced, PartitionHalted, Unavailable
+from cartstream.runtime.bounded import MOST_LEFT_BEHIND, Bounded, LeftBehind
+from cartstream.runtime.kafka import RECONNECTING_IN_TRANSACTIONS
 
 _MOST_BYTES = 12 * 1024 * 1024
 """Whatever was on a command topic fits its dead-letter topic: the broker decides, not this client."""
@@ -45,16 +47,17 @@ class Publisher:
             # A transaction right after another waits for the broker's markers by trying again, by default after 100 ms.
             "retry.backoff.ms": 5,
             "retry.backoff.max.ms": 20,
-            **RECONNECTING,
+            **RECONNECTING_IN_TRANSACTIONS,
             "log_level": 3,
         }
         self._timeout_s = timeout_ms / 1000
         self._producer: Producer | None = None
+        self._offsets = Bounded("send_offsets_to_transaction")
 
     @property
     def longest_s(self) -> float:
         """No call takes longer, unless the client library is stuck."""
-        return 3 * self._timeout_s + 5
+        return 3.5 * self._timeout_s + 5
 
     def open(self) -> None:
         """Ends what an earlier owner of the transactional id left. Raises Unavailable."""
@@ -76,7 +79,7 @@ class Publisher:
             for record in records:
                 self._produce(producer, record)
             if offsets:
-                producer.send_offsets_to_transaction(list(offsets), group, self._timeout_s)
+                self._send_offsets(producer, offsets, group)
             self._commit(producer)
         except KafkaException as error:
             failed: KafkaError = error.args[0]
@@ -84,6 +87,17 @@ class Publisher:
             if failed.code() in _TAKEN_OVER:
                 raise Fenced(f"the consumer group has moved on: {failed.name()}") from error
             raise Unavailable(f"the transaction failed: {failed.str()}") from error
+
+    def _send_offsets(self, producer: Producer, offsets: Sequence[TopicPartition], group: Any) -> None:
+        """The call is known not to come back when the coordinator was away at the wrong moment: another producer ends its transaction."""
+        send = partial(producer.send_offsets_to_transaction, list(offsets), group, self._timeout_s)
+        try:
+            self._offsets.call(send, self._timeout_s * 1.5)
+        except LeftBehind as left:
+            self._producer = None
+            if self._offsets.left_behind > MOST_LEFT_BEHIND:
+                raise PartitionHalted(f"Kafka (transaction): {left}, for the {MOST_LEFT_BEHIND}th time") from left
+            raise Unavailable(f"the transaction failed: {left}") from left
 
     def _produce(self, producer: Producer, record: Outgoing) -> None:
         while True:
