@@ -13,7 +13,7 @@ from confluent_kafka import Consumer, KafkaError, KafkaException, TopicPartition
 
 from cartstream.embedded.child import free_port
 from cartstream.errors import Unavailable
-from cartstream.runtime import publisher as publishing
+from cartstream.runtime import teller as telling
 from cartstream.runtime.kafka import consumer_config
 from cartstream.runtime.publisher import Publisher
 from cartstream.runtime.settings import StageSettings
@@ -72,21 +72,21 @@ def test_a_watermark_that_is_lost_on_its_way_is_told_again_by_a_new_client(
     kafka, proxy = proxied
     out = f"{topic_prefix}out"
     kafka.create_topics({out: 1})
-    monkeypatch.setattr(publishing, "TELLING_S", 1.0)
+    monkeypatch.setattr(telling, "TELLING_S", 1.0)
     publisher = Publisher(proxy.address, "", f"{topic_prefix}one", LIMIT_S)
     publisher.tell([Wire(out, None, b"first", partition=0)])
     assert read(kafka.address, out, 1, group=f"{out}.before") == [b"first"]
     proxy.drop("upstream")
-    lost = publisher._teller
+    lost = publisher._teller._client
     publisher.tell([Wire(out, None, b"last", partition=0)])
 
     def looked() -> bool:
         publisher.tell([])
         return True
 
-    until(lambda: looked() and publisher._teller is not lost, "the client being given up")
+    until(lambda: looked() and publisher._teller._client is not lost, "the client being given up")
     proxy.heal()
-    until(lambda: looked() and not (publisher._untold or publisher._on_their_way), "the last one told")
+    until(lambda: looked() and publisher._teller.has_told, "the last one told")
     assert read(kafka.address, out, 2, group=f"{out}.after")[:2] == [b"first", b"last"]
 
 

@@ -22,9 +22,10 @@ from confluent_kafka import TopicPartition
 from cartstream.errors import Fenced, Unavailable
 from cartstream.runtime.partition import Partition
 from cartstream.runtime.patience import Patience, backoff
-from cartstream.runtime.publisher import TELL_AGAIN_S, Publisher
+from cartstream.runtime.publisher import Publisher
 from cartstream.runtime.stage import Record
 from cartstream.runtime.store import Batch, StateStore, Wire
+from cartstream.runtime.teller import TELL_AGAIN_S
 
 NOTHING = -1
 

@@ -17,7 +17,11 @@ LARGEST_RECORD = 12_000_000
 # The brokers end a transaction after this: to wait longer for one of its calls is of no use.
 TRANSACTION_TIMEOUT_MS = 10_000
 # A broker that was away is found again within 0.5 s, not after up to 10; and once none is connected, those of the setting are tried anew.
-RECONNECTING: dict[str, Any] = {"reconnect.backoff.max.ms": 500, "metadata.recovery.rebootstrap.trigger.ms": 10_000}
+RECONNECTING: dict[str, Any] = {
+    "reconnect.backoff.max.ms": 500,
+    "metadata.recovery.strategy": "rebootstrap",
+    "metadata.recovery.rebootstrap.trigger.ms": 10_000,
+}
 # But a producer with transactions forgets no broker: librdkafka (2.16; its issues 5511 and 5456) waits for ever for the coordinator of the
 # group, once forgotten. One lost answer, and `send_offsets_to_transaction` never returns. With no broker left its calls fail, and it is
 # replaced.

@@ -7,22 +7,18 @@ import threading
 import time
 from collections.abc import Iterator, Sequence
 from contextlib import contextmanager
-from itertools import count
 from typing import Any
 
 from confluent_kafka import KafkaError, KafkaException, Producer, TopicPartition
 
 from cartstream.errors import Fenced, Unavailable, Unclear
 from cartstream.runtime.bounded import MOST_LEFT_BEHIND, Bounded, LeftBehind
-from cartstream.runtime.kafka import RECONNECTING, TRANSACTION_TIMEOUT_MS, producer_config
+from cartstream.runtime.kafka import TRANSACTION_TIMEOUT_MS, producer_config
 from cartstream.runtime.lifeline import STUCK_EXIT_CODE
 from cartstream.runtime.log import logger
 from cartstream.runtime.store import Wire
+from cartstream.runtime.teller import Teller
 
-TELLING_S = 5.0
-"""How long a watermark may be on its way to the broker."""
-TELL_AGAIN_S = 0.5
-MOST_UNTOLD = 10_000
 _TAKEN_OVER = frozenset(
     {
         KafkaError.ILLEGAL_GENERATION,
@@ -46,11 +42,7 @@ class Publisher:
         self._prefix = prefix
         self._limit_s = limit_s
         self._producer: Any = None
-        self._teller: Any = None
-        self._on_their_way: dict[int, Wire] = {}
-        self._untold: list[Wire] = []
-        self._numbers = count()
-        self._tries_again_at = 0.0
+        self._teller = Teller(self._config, prefix)
         self._begun = False
         self._watchdog = _Watchdog()
         self._offsets = Bounded("send_offsets_to_transaction")
@@ -124,59 +116,11 @@ class Publisher:
             raise Unclear(f"Kafka (transaction): {failed.str()}") from error
 
     def tell(self, marks: Sequence[Wire]) -> None:
-        """Pass watermarks on, outside any transaction and without waiting. Those that did not come through are told again, also by `tell`
-        without any, which is to be called now and then; told late they change nothing, as a later one has overtaken them."""
-        if self._untold and self._tries_again_at <= time.monotonic():
-            marks, self._untold = [*self._untold, *marks], []
-        if self._teller is None:
-            if not marks:
-                return
-            self._teller = Producer(_telling(self._config))
-        refused = []
-        for mark in marks:
-            try:
-                self._tell(mark)
-            except KafkaException as error:
-                # Such as a broker that has just come back and does not know the topic yet.
-                refused.append(mark)
-                self._untold_for(error.args[0], refused)
-        self._untold += refused
-        if self._teller is not None:
-            self._teller.poll(0)
+        """As `Teller.tell`."""
+        self._teller.tell(marks)
 
-    def _tell(self, mark: Wire) -> None:
-        teller, number = self._teller, next(self._numbers)
-
-        def came(error: KafkaError | None, _: Any) -> None:
-            if self._teller is teller:
-                if error is None:
-                    self._on_their_way.pop(number, None)
-                else:
-                    self._untell(error)
-
-        while teller is not None and self._teller is teller:
-            try:
-                teller.produce(self._prefix + mark.topic, mark.value, partition=mark.partition, on_delivery=came)
-                self._on_their_way[number] = mark
-                return
-            except BufferError:
-                teller.poll(0.05)
-        self._untold.append(mark)
-
-    def _untell(self, error: KafkaError) -> None:
-        """All that is on its way goes to a new client: one that has lost every broker finds none again (see `lifeline`)."""
-        self._untold = [*self._on_their_way.values(), *self._untold][-MOST_UNTOLD:]
-        self._untold_for(error, self._untold)
-        self._teller, self._on_their_way = None, {}
-
-    def _untold_for(self, error: KafkaError, marks: Sequence[Wire]) -> None:
-        logger().warning("watermarks were not told", error=error.name(), count=len(marks))
-        self._tries_again_at = time.monotonic() + TELL_AGAIN_S
-
-    def close(self, seconds: float = 2.0) -> None:
-        """Let the last watermarks out."""
-        if self._teller is not None:
-            self._teller.flush(seconds)
+    def close(self) -> None:
+        self._teller.close()
 
     def _produce_all(self, outputs: Sequence[Wire]) -> None:
         produce, names = self._producer.produce, {output.topic: self._prefix + output.topic for output in outputs}
@@ -223,12 +167,6 @@ class Publisher:
         except KafkaException as error:
             logger().warning("abort failed; a new producer takes over", error=error.args[0].name())
             self._producer = None
-
-
-def _telling(config: dict[str, Any]) -> dict[str, Any]:
-    """Without transactions, and without the order that idempotence keeps: a watermark is true whenever it comes."""
-    plain = {name: value for name, value in config.items() if not name.startswith("transaction")}
-    return {**plain, "enable.idempotence": False, "message.timeout.ms": int(TELLING_S * 1000), **RECONNECTING}
 
 
 class _Watchdog:
