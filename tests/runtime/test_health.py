@@ -80,7 +80,8 @@ def test_a_scraper_that_hangs_up_leaves_no_trace_and_the_next_is_answered(capfd:
         assert "figure 1.0" in get(port, "/metrics")
         assert get(port, "/readyz") == "ok\n"
     said = capfd.readouterr()
-    assert said.out + said.err == ""
+    # Kafka clients of other tests write here too, when their broker has gone.
+    assert [line for line in (said.out + said.err).splitlines() if not line.startswith("%")] == []
 
 
 def test_a_defect_of_a_metric_is_told(capfd: pytest.CaptureFixture[str]) -> None:
