@@ -19,8 +19,8 @@ from cartstream.identity.correction import Erase, erasure, unlinking
 from cartstream.identity.directory import Directory, MemoryDirectory
 from cartstream.identity.graph import EARLIER_KEPT
 from cartstream.identity.layouts import decode_node
-from cartstream.identity.nodes import Linked, LinkRequest, Tomb, identifier_named
-from cartstream.identity.redis_directory import RedisDirectory
+from cartstream.identity.nodes import Expected, Linked, LinkRequest, Tomb, identifier_named
+from cartstream.identity.redis_directory import CHUNK, RedisDirectory
 from cartstream.identity.state import anonymous_customer
 from cartstream.runtime.redis_store import connect
 
@@ -351,6 +351,21 @@ def test_an_unlink_splits_a_customer_and_older_events_do_not_join_them(directory
     assert not late.owns_device
     assert later.owns_device
     assert [merge.loser for merge in later.merges] == [corrected.into]
+
+
+@pytest.mark.parametrize("place", [CHUNK - 1, CHUNK, CHUNK + 40])
+def test_what_follows_an_answer_that_is_not_expected_is_left_undone(directory: Directory, place: int) -> None:
+    card = Identifier("loyalty_id", "L1")
+    requests = [replace(request_of(f"d{n}", n, "u1"), expected=Expected(frozenset())) for n in range(1, 252)]
+    for at, user in ((0, "u1"), (place, "u2")):
+        requests[at] = replace(requests[at], identifiers=[Identifier("user_id", user), card])
+    answers = directory.link(requests)
+
+    assert len(answers) == place + 1
+    assert [refusal.identifier for refusal in answers[-1].refused] == [card]
+    assert directory.holders([Identifier("device", "d251")]) == {}
+    requests[place] = replace(requests[place], expected=Expected(frozenset({"loyalty_id:L1"})))
+    assert len(directory.link(requests[place:])) == 251 - place
 
 
 def test_nothing_in_redis_tells_of_who_was_erased(redis: Redis) -> None:

@@ -77,6 +77,25 @@ def test_the_audit_says_what_was_done_in_hashes() -> None:
     )
 
 
+@pytest.mark.parametrize("batch_size", [1, 1_000])
+def test_a_login_of_before_and_one_of_after_may_share_a_batch(batch_size: int) -> None:
+    people = told(People(batch_size=batch_size).see(*ANN), erase(user("ann"), 30, "phone", "laptop"))
+    people.see(page("till", 26, "ann"), page("till", 40, "ann"), page("till", 41, "ann"))
+
+    assert people.people == everybody([user("ann"), device("till")])
+    assert (seen(people, "till-26"), len(seen(people, "till-40")), seen(people, "till-41")) == ([], 1, seen(people, "till-40"))
+    assert people.counted("erased") == {"late_event": 1}
+
+
+@pytest.mark.parametrize("batch_size", [1, 2])
+def test_the_devices_of_who_is_found_late_hear_of_it(batch_size: int) -> None:
+    people = told(People(batch_size=batch_size).see(page("phone", 0, "bob")), erase(email(ADDRESS), 30))
+    people.see(identify("laptop", 20, "bob", email=ADDRESS), page("laptop", 31), page("phone", 40, "bob"))
+
+    assert people.people == everybody([user("bob"), device("phone")])
+    assert seen(people, "phone-40") == [anonymous_customer("phone", T0 + 30_000)]
+
+
 @pytest.mark.parametrize("devices", [(), ("phone", "laptop")])
 @pytest.mark.parametrize("batch_size", [1, 1_000])
 def test_what_is_used_again_later_makes_a_new_customer(devices: tuple[str, ...], batch_size: int) -> None:

@@ -8,14 +8,16 @@ refusal says so.
 from __future__ import annotations
 
 from random import Random
+from typing import Any
 
-from hypothesis import given, settings
+from hypothesis import example, given, settings
 from hypothesis import strategies as st
 
 from cartstream.identity.rules import read_rules
-from tests.identity.people import Event, People, identify, page
+from tests.identity.people import HASH, Event, People, identify, page
 
 PEOPLE = 3
+ADDRESSES = ["e0@example.test", HASH("email", "e0@example.test"), HASH("email", "e1@example.test"), HASH("email", "e2@example.test")]
 
 
 @st.composite
@@ -74,6 +76,20 @@ def quarrelling_events(draw: st.DrawFn) -> list[Event]:
     return events
 
 
+@st.composite
+def repeated_events(draw: st.DrawFn) -> list[Event]:
+    """Few devices that tell much of the same, sometimes late; a hash or a card is an identifier alone, an address comes with more."""
+    late = draw(st.sampled_from([0, 3, 8]))
+    events: list[Event] = []
+    for number in range(draw(st.integers(1, 20))):
+        traits = {"email": draw(st.sampled_from(ADDRESSES))} if draw(st.booleans()) else {}
+        traits |= {"loyaltyId": f"L{draw(st.integers(0, 1))}"} if draw(st.booleans()) else {}
+        login = draw(st.sampled_from([None, "u0", "u1", "u2"]))
+        at = 4 * number - 5 * draw(st.integers(0, late))
+        events.append(page(f"d{draw(st.integers(0, 2))}", at, login, messageId=f"m{number}", type="identify", traits=traits))
+    return events
+
+
 def owners(people: People, events: list[Event]) -> list[str]:
     return [people.customer_of(event["messageId"]) for event in events]
 
@@ -100,14 +116,38 @@ def test_partitions_and_batches_change_neither_people_nor_their_ids(events: list
         assert (other.people, owners(other, events)) == expected
 
 
+A_LOGIN_JUST_BEFORE_ONE_OF_THE_SAME_BATCH = [
+    page("d1", 0, "u1", messageId="m0"),
+    page("d1", 4, "u2", messageId="m1"),
+    *(page("d0", 4 * n, messageId=f"m{n}") for n in range(2, 9)),
+    page("d1", 36, "u0", messageId="m9"),
+    page("d1", 35, "u2", messageId="m10"),
+]
+
+
+def told(people: People, events: list[Event]) -> tuple[Any, ...]:
+    """All that batches must not change."""
+    return people.people, owners(people, events), people.refused(), people.stage.outcomes, people.customers(), people.merges()
+
+
 @settings(max_examples=40, deadline=None)
 @given(contended_events())
+@example(A_LOGIN_JUST_BEFORE_ONE_OF_THE_SAME_BATCH)
 def test_batches_change_nothing_on_shared_devices_either(events: list[Event]) -> None:
     base = People().see(*events)
-    expected = base.people, owners(base, events), base.refused()
     for batch_size in (1, 2, 7):
         other = People(batch_size=batch_size).see(*events)
-        assert (other.people, owners(other, events), other.refused()) == expected
+        assert told(other, events) == told(base, events)
+
+
+@settings(max_examples=40, deadline=None)
+@given(repeated_events(), st.booleans())
+def test_nor_do_they_where_logins_cards_and_hashed_addresses_are_told_again_and_again(events: list[Event], tight: bool) -> None:
+    rules = TIGHT if tight else None
+    base = People(rules=rules).see(*events)
+    for batch_size in (1, 2, 7):
+        other = People(batch_size=batch_size, rules=rules).see(*events)
+        assert told(other, events) == told(base, events)
 
 
 @settings(max_examples=40, deadline=None)

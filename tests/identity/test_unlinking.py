@@ -90,6 +90,15 @@ def test_what_is_older_does_not_link_again_and_is_told_as_refused(batch_size: in
     assert people.customer_of("b1-28") == people.directory.holders([Identifier("device", "b1")])[device("b1")].customer_id
 
 
+def test_each_older_login_of_one_batch_is_refused_and_none_is_lost() -> None:
+    logins = [page("b1", at, "ann") for at in (26, 27, 29)]
+    people = tell(People().see(*EVENTS), unlink(30)).see(*logins, page("b1", 31, "ann"), page("b1", 32, "ann"))
+
+    assert [refused.event_id for refused in people.refused()] == ["b1-26", "b1-27", "b1-29"]
+    assert [event["messageId"] for _, event in people.forwarded()][-5:] == ["b1-26", "b1-27", "b1-29", "b1-31", "b1-32"]
+    assert people.people == everybody([*MOVED, *KEPT])
+
+
 def test_a_later_event_links_again() -> None:
     people = tell(People().see(*EVENTS), unlink(30)).see(page("b1", 31, "ann"))
     assert people.people == everybody([*MOVED, *KEPT])

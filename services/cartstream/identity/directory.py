@@ -10,7 +10,7 @@ from cartstream.events.records import Identifier, make_id
 from cartstream.events.times import EventTime
 from cartstream.identity.correction import Corrected, Correction, Unlink
 from cartstream.identity.erasure import erase
-from cartstream.identity.graph import link
+from cartstream.identity.graph import link_all
 from cartstream.identity.nodes import Linked, LinkRequest, Node, Tomb, View, identifier_name
 from cartstream.identity.rules import Rules, default_rules
 from cartstream.identity.unlinking import unlink
@@ -24,7 +24,8 @@ class Directory(Protocol):
         """What it links by."""
 
     def link(self, requests: Sequence[LinkRequest]) -> list[Linked]:
-        """Apply the requests in order, each atomically; telling one again gives the same answer. Raises Unavailable."""
+        """Apply the requests in order, each atomically; telling one again gives the same answer. Ends with the first answer that is not
+        `expected`: those after it are not applied. Raises Unavailable."""
 
     def correct(self, correction: Correction) -> Corrected:
         """Apply it, atomically; telling it again gives the same answer. Raises Unavailable."""
@@ -73,10 +74,8 @@ class MemoryDirectory:
         return self._view.nodes
 
     def link(self, requests: Sequence[LinkRequest]) -> list[Linked]:
-        return [
-            link(self._view, request, {kind: self._seal(kind, text) for kind, text in request.addresses.items()}, self.rules)
-            for request in requests
-        ]
+        sealed = [{kind: self._seal(kind, text) for kind, text in request.addresses.items()} for request in requests]
+        return link_all(self._view, requests, sealed, self.rules)
 
     def correct(self, correction: Correction) -> Corrected:
         return applied(self._view, correction)

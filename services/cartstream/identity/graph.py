@@ -7,19 +7,44 @@ loses nothing and repeats nothing.
 
 from __future__ import annotations
 
+from collections.abc import Sequence
+
 from msgspec.structs import replace
 
 from cartstream.events.records import Identifier, Merge
 from cartstream.events.times import DAY, EventTime
 from cartstream.identity.erasure import as_of, bury, is_concealed
 from cartstream.identity.limits import obstacle, refusal
-from cartstream.identity.nodes import Absorbed, Linked, LinkRequest, Node, Refusal, Tie, View, customer_id_of, device_named, identifier_name
+from cartstream.identity.nodes import (
+    Absorbed,
+    Linked,
+    LinkRequest,
+    Node,
+    Refusal,
+    Tie,
+    View,
+    customer_id_of,
+    device_named,
+    identifier_name,
+    is_expected,
+)
 from cartstream.identity.rules import Rules
 from cartstream.identity.unlinking import joined_again
 
 TELL_AGAIN = 30 * DAY
 """A customer who identifies is told of again after so long, so that no later service forgets the consent."""
 EARLIER_KEPT = 8
+
+
+def link_all(view: View, requests: Sequence[LinkRequest], sealed: Sequence[dict[str, bytes]], rules: Rules) -> list[Linked]:
+    """In order, up to the first answer that is not the expected one."""
+    answers: list[Linked] = []
+    for request, addresses in zip(requests, sealed, strict=True):
+        linked = link(view, request, addresses, rules)
+        answers.append(linked)
+        if not is_expected(request, linked):
+            break
+    return answers
 
 
 def link(view: View, request: LinkRequest, sealed: dict[str, bytes], rules: Rules) -> Linked:
@@ -67,6 +92,7 @@ def _merges(node: Node, request: LinkRequest) -> list[Merge]:
 def _forgotten(view: View, owners: list[Node], candidates: list[Identifier], request: LinkRequest, refused: list[Refusal]) -> Linked:
     """An event from before an erasure that is the erased customer's: who turns out to be the same is erased, too."""
     at, command_id = max((owner.changed_at, owner.changed_by) for owner in owners if owner.erased)
+    view.buried += [(owner.customer_id, at) for owner in owners if not owner.erased]
     node = _merged(view, owners, candidates, request)
     _attach(view, node, candidates)
     if any(not is_concealed(identifier) for identifier in (*node.identifiers, *map(device_named, node.devices))):

@@ -2,7 +2,7 @@
 
 from __future__ import annotations
 
-from collections.abc import Callable, Iterable
+from collections.abc import Callable, Iterable, Sequence
 from typing import TypeAlias
 
 import msgspec
@@ -11,13 +11,21 @@ from cartstream.events.read_model import ERASED
 from cartstream.events.records import Customer, Identifier, Merge, make_id
 from cartstream.events.times import EventTime
 
-DEVICE = "device"
+DEVICE, USER = "device", "user_id"
 DEVICES_SHOWN = 1_000
 Conceal: TypeAlias = Callable[[Identifier], str]
 CHANNEL_OF = {"email": "email", "phone": "sms", "push": "push"}
 
 
 APART = "apart#"
+
+
+class Expected(msgspec.Struct, frozen=True):
+    """Of an answer: what it means to the next events. `left_out` as the function says, None: whatever it is; `erased_at` as in `Linked`.
+    That somebody else turns out to be erased is never expected."""
+
+    left_out: frozenset[str] | None
+    erased_at: EventTime = 0
 
 
 class LinkRequest(msgspec.Struct):
@@ -33,6 +41,8 @@ class LinkRequest(msgspec.Struct):
     consent: dict[str, bool] = {}
     timezone: str | None = None
     locale: str | None = None
+    expected: Expected | None = None
+    """What must be answered if the requests after it are to be answered, too; None: whatever it is."""
 
 
 class Refusal(msgspec.Struct, frozen=True):
@@ -63,6 +73,30 @@ class Linked(msgspec.Struct):
     """Types of which this event, coming late, shows too many at one time: they were let in before it was known."""
     erased_at: EventTime = 0
     """The event is a customer's who was erased then, and so are the losers of `merges`."""
+
+    @property
+    def apart(self) -> bool:
+        """The event is older than an unlink of what it shows together."""
+        return any(refusal.reason == "unlinked" for refusal in self.refused)
+
+
+def left_out(identifiers: Sequence[Identifier], linked: Linked) -> frozenset[str]:
+    """The names of those that the device does not come to know by this answer. A login that is set aside has its own customer."""
+    if not (linked.refused or linked.erased_at):
+        return frozenset()
+    if linked.erased_at or linked.apart:
+        return frozenset(map(identifier_name, identifiers))
+    set_aside = {refusal.identifier for refusal in linked.refused}
+    return frozenset(identifier_name(identifier) for identifier in identifiers if identifier in set_aside and identifier.type != USER)
+
+
+def is_expected(request: LinkRequest, linked: Linked) -> bool:
+    expected = request.expected
+    if expected is None:
+        return True
+    if linked.erased_at and linked.merges:
+        return False
+    return expected.left_out is None or expected == Expected(left_out(request.identifiers, linked), linked.erased_at)
 
 
 class Absorbed(msgspec.Struct, array_like=True):

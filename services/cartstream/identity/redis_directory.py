@@ -26,9 +26,20 @@ from cartstream.events.times import EventTime
 from cartstream.identity.correction import Corrected, Correction, Unlink
 from cartstream.identity.directory import Seal, applied, digest_of
 from cartstream.identity.erasure import first_customer
-from cartstream.identity.graph import link
+from cartstream.identity.graph import link_all
 from cartstream.identity.layouts import decode_node, decode_owner, encode_node, encode_owner
-from cartstream.identity.nodes import Conceal, Linked, LinkRequest, Node, Tomb, View, device_named, identifier_name, identifier_named
+from cartstream.identity.nodes import (
+    Conceal,
+    Linked,
+    LinkRequest,
+    Node,
+    Tomb,
+    View,
+    device_named,
+    identifier_name,
+    identifier_named,
+    is_expected,
+)
 from cartstream.identity.rules import Rules, default_rules
 from cartstream.runtime.redis_ask import ask
 from cartstream.runtime.redis_errors import told
@@ -73,6 +84,8 @@ class RedisDirectory:
         answers: list[Linked] = []
         for start in range(0, len(requests), CHUNK):
             answers += self._link_chunk(requests[start : start + CHUNK])
+            if not is_expected(requests[len(answers) - 1], answers[-1]):
+                break
         return answers
 
     def roots(self, customer_ids: Sequence[str]) -> dict[str, str]:
@@ -137,7 +150,7 @@ class RedisDirectory:
         named = {identifier for request in requests for identifier in (*request.identifiers, device_named(request.device_id))}
 
         def apply(view: View) -> list[Linked]:
-            return [link(view, request, seals, self.rules) for request, seals in zip(requests, sealed, strict=True)]
+            return link_all(view, requests, sealed, self.rules)
 
         return self._change(named, {request.device_customer for request in requests}, apply)
 

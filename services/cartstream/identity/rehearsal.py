@@ -66,7 +66,7 @@ class _Noting(MemoryDirectory):
 
     def link(self, requests: Sequence[LinkRequest]) -> list[Linked]:
         answers = super().link(requests)
-        for request, linked in zip(requests, answers, strict=True):
+        for request, linked in zip(requests, answers, strict=False):
             for refusal in linked.refused:
                 name = identifier_name(refusal.identifier)
                 said = Refused(request.event_id, request.at, name, refusal.reason, refusal.limited, linked.customer_id, refusal.holder)

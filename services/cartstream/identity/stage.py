@@ -2,7 +2,7 @@
 
 from __future__ import annotations
 
-from collections.abc import Callable, Sequence
+from collections.abc import Callable, Mapping, Sequence
 from operator import attrgetter
 
 import msgspec
@@ -11,24 +11,19 @@ from cartstream.events import topics
 from cartstream.events.formats.native import Translate
 from cartstream.events.times import DAY, EventTime
 from cartstream.identity.audit import corrected_customer, refused_links
-from cartstream.identity.contacts import Found
+from cartstream.identity.correction import Erase
 from cartstream.identity.directory import Directory
-from cartstream.identity.nodes import LinkRequest, identifier_name
+from cartstream.identity.nodes import Linked
+from cartstream.identity.questions import Question, Questions
 from cartstream.identity.reading import Reader
 from cartstream.identity.settings import IdentitySettings
-from cartstream.identity.state import DeviceState, anonymous_customer
+from cartstream.identity.state import DeviceState
 from cartstream.identity.step import CorrectionEvent, IdentityEvent, step
 from cartstream.runtime.clock import Clock
 from cartstream.runtime.stage import Looked, Output, Record, Step
 from cartstream.runtime.vault import AddressHash
 
 _CUSTOMERS_KEPT = 200_000
-
-
-_Question = tuple[IdentityEvent, LinkRequest | None]
-"""None: a correction."""
-_New = dict[int, tuple[str, DeviceState | None]]
-"""By the id of the object: its device, and the state that it meets."""
 
 
 class IdentityStage:
@@ -75,73 +70,34 @@ class IdentityStage:
                 if len(self._sound) > _CUSTOMERS_KEPT:
                     self._sound.clear()
                 self._sound |= owners
-        corrections = self._reader.take_corrections()
-        asked: list[_Question] = []
+        corrected = bool(self._reader.take_corrections())
+        questions = Questions(self._erased, self._follow)
         for batch in batches:
-            asked += self._corrected_questions(batch) if corrections else self._usual_questions(batch)
-        self._ask(asked)
+            questions.add(batch, corrected=corrected)
+        while questions:
+            event = questions.take_correction()
+            if event is None:
+                asked = questions.next()
+                questions.hear(asked, self._link(asked))
+            else:
+                self._correct(event, questions)
 
-    def _ask(self, asked: list[_Question]) -> None:
-        """In order, corrections between the others."""
-        requests: list[tuple[IdentityEvent, LinkRequest]] = []
-        for event, request in asked:
-            if request is not None:
-                requests.append((event, request))
-            elif isinstance(event, CorrectionEvent) and event.correction is not None:
-                self._link(requests)
-                requests = []
-                event.corrected = self._directory.correct(event.correction)
-                event.told = [corrected_customer(event.correction, event.corrected, self._hash)]
-        self._link(requests)
+    def _correct(self, event: CorrectionEvent, questions: Questions) -> None:
+        if (correction := event.correction) is not None:
+            event.corrected = self._directory.correct(correction)
+            event.told = [corrected_customer(correction, event.corrected, self._hash)]
+            if isinstance(correction, Erase):
+                questions.hear_erased(event.corrected.customers, event.corrected.at)
 
-    def _link(self, asked: list[tuple[IdentityEvent, LinkRequest]]) -> None:
-        if asked:
-            for (event, _), linked in zip(asked, self._directory.link([request for _, request in asked]), strict=True):
-                event.linked = linked
-                self._largest = max(self._largest, linked.size)
-                if linked.refused:
-                    event.refused = refused_links(linked, event.event_id, event.at, self._hash)
-
-    def _new(self, batch: Looked) -> _New:
-        """The events of a batch that bring something new."""
-        events: list[IdentityEvent] = [event for _, _, event in batch.events if event.identifiers]
-        if not events:
-            return {}
-        states: dict[str, DeviceState | None] = {device: batch.state_of(device) for device in {event.device_id for event in events}}
-        return {id(event): (event.device_id, states[event.device_id]) for event in events if self._is_new(event, states[event.device_id])}
-
-    def _usual_questions(self, batch: Looked) -> list[_Question]:
-        new = self._new(batch)
-        return self._questions(batch, new) if new else []
-
-    def _corrected_questions(self, batch: Looked) -> list[_Question]:
-        """After a correction each event that tells an identifier is asked about: what the states say of it may be true no more."""
-        new, anew = self._new(batch), False
-        for _, _, event in batch.events:
-            anew |= event.__class__ is CorrectionEvent
-            if anew and event.identifiers:
-                new[id(event)] = (event.device_id, batch.state_of(event.device_id))
-        return self._questions(batch, new) if new or anew else []
-
-    def _questions(self, batch: Looked, new: _New) -> list[_Question]:
-        asking = {device for device, _ in new.values()}
-        first_seen: dict[str, EventTime] = {}
-        told: set[tuple[str, str]] = set()
-        linked_at: dict[str, EventTime] = {}
-        found: list[_Question] = []
-        for _, _, event in batch.events:
-            device = event.device_id
-            if device in asking:
-                first_seen[device] = min(event.at, first_seen.get(device, event.at))
-                if id(event) in new and not (event.at >= linked_at.get(device, event.at) and _tells_no_more(event, told)):
-                    _, state = new[id(event)]
-                    found.append((event, self._request(event, state, first_seen[device])))
-                    linked_at[device] = max(event.at, linked_at.get(device, state.linked_at if state else 0))
-                    told.add((device, event.user or ""))
-            elif event.__class__ is CorrectionEvent:
-                found.append((event, None))
-                told.clear()
-        return found
+    def _link(self, asked: Sequence[Question]) -> list[Linked]:
+        """The answers to the first of them, at least to one."""
+        answers = self._directory.link([question.request for question in asked]) if asked else []
+        for question, linked in zip(asked, answers, strict=False):
+            event = question.event
+            event.linked = linked
+            self._largest = max(self._largest, linked.size)
+            event.refused = refused_links(linked, event.event_id, event.at, self._hash) if linked.refused else None
+        return answers
 
     def forget(self) -> None:
         self._survivors.clear()
@@ -158,29 +114,12 @@ class IdentityStage:
     def step(self, state: DeviceState | None, event: IdentityEvent, watermark: EventTime) -> Step[DeviceState] | Output:
         return step(state, event, self._survivors, self._refresh_after, self._erased)
 
+    def _follow(self, state: DeviceState | None, event: IdentityEvent, erased: Mapping[str, EventTime]) -> DeviceState | None:
+        done = step(state, event, self._survivors, self._refresh_after, erased)
+        return state if isinstance(done, Output) else done.state
+
     def wake(self, state: DeviceState, watermark: EventTime) -> Step[DeviceState]:
         return Step(state, changed=False)
-
-    def _is_new(self, event: IdentityEvent, state: DeviceState | None) -> bool:
-        if event.found is not None or state is None or event.at < state.linked_at:
-            return True
-        links, erased = state.links, self._erased
-        return any((owner := links.get(identifier_name(identifier))) is None or owner in erased for identifier in event.identifiers or ())
-
-    def _request(self, event: IdentityEvent, state: DeviceState | None, first_seen: EventTime) -> LinkRequest:
-        found = event.found or Found()
-        return LinkRequest(
-            event.event_id,
-            event.at,
-            event.device_id,
-            state.customer_id if state else anonymous_customer(event.device_id),
-            min(state.first_seen, first_seen) if state else first_seen,
-            event.identifiers or [],
-            found.addresses,
-            found.consent,
-            found.timezone,
-            found.locale,
-        )
 
     def _hear(self, merges: dict[str, str]) -> None:
         if merges:
@@ -193,8 +132,3 @@ class IdentityStage:
                 self._survivors[loser] = survivor
                 if last in self._erased:
                     self._erased[loser] = self._erased[last]
-
-
-def _tells_no_more(event: IdentityEvent, told: set[tuple[str, str]]) -> bool:
-    """Whether all that this event tells is the login on its device that one before it in the batch has told."""
-    return event.user is not None and event.found is None and len(event.identifiers or ()) == 1 and (event.device_id, event.user) in told

@@ -12,7 +12,7 @@ from cartstream.events.records import CorrectedCustomer, Customer, Identifier, R
 from cartstream.events.times import EventTime
 from cartstream.identity.contacts import Found
 from cartstream.identity.correction import Corrected, Correction, Unlink
-from cartstream.identity.nodes import Linked, Refusal, identifier_name
+from cartstream.identity.nodes import Linked, Refusal, identifier_name, left_out
 from cartstream.identity.state import DeviceState, after_erasure, after_unlink, anonymous_customer, erased_at, shared_customer
 from cartstream.runtime.stage import Output, Step
 
@@ -110,13 +110,9 @@ def _learn(state: DeviceState, event: IdentityEvent, linked: Linked, outcomes: l
     home = state.customer_id
     for merge in linked.merges:
         state.links = {name: merge.survivor if owner == merge.loser else owner for name, owner in state.links.items()}
-    apart = any(refusal.reason == "unlinked" for refusal in linked.refused)
-    set_aside = {refusal.identifier for refusal in linked.refused}
-    for identifier in event.identifiers or ():
-        if identifier not in set_aside and not (linked.erased_at or apart):
-            state.links[identifier_name(identifier)] = linked.customer_id
-    if event.user is not None and not (linked.erased_at or apart):
-        state.links[event.user] = linked.customer_id
+    identifiers = event.identifiers or []
+    out = left_out(identifiers, linked)
+    state.links |= {name: linked.customer_id for name in map(identifier_name, identifiers) if name not in out}
     if linked.erased_at:
         return _forgotten(state, event, linked, home)
     state.seen_at, state.linked_at = max(state.seen_at, event.at), max(state.linked_at, event.at)
@@ -124,7 +120,7 @@ def _learn(state: DeviceState, event: IdentityEvent, linked: Linked, outcomes: l
     outcomes += [outcome for refusal in linked.refused for outcome in _counted(refusal)]
     if linked.owns_device and not state.shared:
         state.customer_id = linked.customer_id
-    elif not linked.owns_device and not apart:
+    elif not linked.owns_device and not linked.apart:
         state.shared = True
     outputs = [Output(topics.AUDIT, refused.customer_id, refused) for refused in event.refused or ()]
     for merge in linked.merges:
