@@ -44,6 +44,7 @@ SOURCES = {
 """What each service that a course waits for reads."""
 SESSION_TIMEOUT_MS = 6_000
 FINISH_SECONDS = 120.0
+_TOPICS_S = 60.0
 _LOOK_S = 0.03
 _ASK_S = 5.0
 _COMMITTED = IsolationLevel.READ_COMMITTED
@@ -116,7 +117,7 @@ class Course:
         """Everything from start to what came of it. `disturb` runs while the traffic is fed, `inspect` when all is done."""
         began = time.monotonic()
         self.surroundings.providers.reset()
-        ensure_topics(self.surroundings.bootstrap, self.prefix, PARTITIONS, self.surroundings.replication, PARTITIONS)
+        self._make_topics()
         for service in self.plan.services:
             self.fleet.start(service)
         self.watch.start()
@@ -133,6 +134,16 @@ class Course:
         if inspect is not None:
             inspect(self)
         return self._result(began)
+
+    def _make_topics(self) -> None:
+        """Again, when the admin client has lost the brokers that do not know each other yet: see `runtime.lifeline`."""
+        end = time.monotonic() + _TOPICS_S
+        while True:
+            try:
+                return ensure_topics(self.surroundings.bootstrap, self.prefix, PARTITIONS, self.surroundings.replication, PARTITIONS)
+            except Unavailable:
+                if time.monotonic() > end:
+                    raise
 
     def finish(self) -> None:
         """Wait until the last watermark has passed everything and nothing is left to do. Raises AssertionError."""
@@ -178,7 +189,8 @@ class Course:
         self.fleet.kill_all()
         if self.watch.is_alive():
             self.watch.close()
-        self._admin.delete_topics([name for name in self._admin.list_topics(timeout=10).topics if name.startswith(self.prefix)])
+        if made := [name for name in self._admin.list_topics(timeout=10).topics if name.startswith(self.prefix)]:
+            self._admin.delete_topics(made)
 
     def _left(self) -> str | None:
         final = FINAL - MINUTE

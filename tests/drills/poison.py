@@ -95,6 +95,7 @@ class _Dose:
 
     def _says_so(self, course: Course, name: str) -> bool:
         """That it is not ready, to whoever asks."""
+        course.revive()
         why = not_ready(course.fleet.url(name))
         if why:
             self.loud[name] = why
@@ -106,6 +107,7 @@ class _Dose:
 
     def _missing(self, course: Course) -> list[tuple[str, Place]]:
         """Who has not yet set aside what."""
+        course.revive()
         found = {key for key, _ in self._letters(course)}
         return [key for key in self._wanted() if key not in found]
 

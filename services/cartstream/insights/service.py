@@ -20,6 +20,7 @@ from cartstream.runtime import log
 from cartstream.runtime.clock import parse_clock
 from cartstream.runtime.health import Health, HealthServer
 from cartstream.runtime.kafka import partition_count
+from cartstream.runtime.lifeline import STUCK_EXIT_CODE
 from cartstream.runtime.metrics import StageMetrics, new_registry
 from cartstream.runtime.settings import load
 
@@ -102,7 +103,7 @@ class Service:
         _, hanging = await asyncio.wait({asyncio.create_task(counting.app.stop())}, timeout=_STOP_S)
         if hanging:
             log.logger().warning("Faust does not stop: ending the process", seconds=_STOP_S)
-            os._exit(0 if self._stop.is_set() else 1)
+            os._exit(0 if self._stop.is_set() else STUCK_EXIT_CODE)
 
     async def _look_at(self, counting: Counting) -> None:
         self._health.tick()
