@@ -49,7 +49,7 @@ def consumer_config(brokers: str, group: str, session_timeout_ms: int, instance_
         "fetch.queue.backoff.ms": 10,
         "fetch.message.max.bytes": 8_000_000,
         "queued.min.messages": 50_000,
-        "queued.max.messages.kbytes": 16_384,
+        "queued.max.messages.kbytes": 65_536,
         "allow.auto.create.topics": False,
         **RECONNECTING,
         "log_level": 3,
