@@ -149,17 +149,23 @@ class Course:
         """Wait until the last watermark has passed everything and nothing is left to do. Raises AssertionError."""
         end = time.monotonic() + self.plan.finish_s
         while (left := self._left()) is not None:
-            self.revive()
+            self._start_stuck()
             assert time.monotonic() < end, f"not done after {self.plan.finish_s:.0f} s: {left}; {self._ended()}"
             time.sleep(_LOOK_S)
 
     def revive(self) -> int:
-        """Start again, as a supervisor would, what ended because a Kafka client was stuck, and nothing else; how many so far."""
-        ended = [name for name in self.fleet.names if not self.fleet.alive(name)]
-        for name in [name for name in ended if self.fleet.code(name) == STUCK_EXIT_CODE]:
-            self.fleet.start(name)
-            self.restarted += 1
+        """As a supervisor would; how many so far. Whatever ended for another reason is a finding. Raises AssertionError."""
+        self._start_stuck()
+        for name in self.fleet.names:
+            assert self.fleet.alive(name), f"{name} ended with {self.fleet.code(name)}: {self.fleet.last_words(name)}"
         return self.restarted
+
+    def _start_stuck(self) -> None:
+        """What ended because a Kafka client was stuck, and nothing else."""
+        for name in self.fleet.names:
+            if self.fleet.code(name) == STUCK_EXIT_CODE:
+                self.fleet.start(name)
+                self.restarted += 1
 
     def settle(self, seconds: float = 60.0) -> None:
         """Wait until every service has done all that it has been given so far. Raises AssertionError."""

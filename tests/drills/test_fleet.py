@@ -1,15 +1,12 @@
 from __future__ import annotations
 
 import os
-import time
-from collections.abc import Callable
 from pathlib import Path
 
 from cartstream.embedded.child import free_port
 from tests.drills.fleet import Fleet
 from tests.drills.nursery import Nursery
-
-LIMIT_S = 30.0
+from tests.runtime.live import until
 
 
 def test_a_process_that_waits_says_where_and_why(tmp_path: Path) -> None:
@@ -17,18 +14,11 @@ def test_a_process_that_waits_says_where_and_why(tmp_path: Path) -> None:
     with Nursery() as nursery:
         fleet = Fleet(nursery, {**os.environ, **nowhere}, tmp_path)
         fleet.start("sessions")
-        _until(lambda: "503" in fleet.answer("sessions", "/readyz"))
+        until(lambda: "503" in fleet.answer("sessions", "/readyz"), "a reason to wait")
         fleet.testify()
-        _until(lambda: "Current thread" in (tmp_path / "sessions.log").read_text())
+        until(lambda: "Current thread" in (tmp_path / "sessions.log").read_text(), "the stacks")
         fleet.kill_all()
 
     told = (tmp_path / "sessions.metrics").read_text()
     assert "503" in told
     assert "cartstream_" in told
-
-
-def _until(condition: Callable[[], bool]) -> None:
-    end = time.monotonic() + LIMIT_S
-    while not condition():
-        assert time.monotonic() < end
-        time.sleep(0.02)
