@@ -104,15 +104,11 @@ class Commitment:
             raise RuntimeError("a round is under way")
         if batches or any(entry.due for entry in owned.values()):
             self._under_way = self._thread.submit(self._carry, Round(batches, dict(owned)), group)
-        elif self._told.done():
+        elif time.monotonic() - self._told_at >= TELL_AGAIN_S and self._told.done():
             # Whether the last watermarks came through shows only when somebody looks.
             self._told.result()
-            self._told = self._thread.submit(self._tell_again)
-
-    def _tell_again(self) -> None:
-        if time.monotonic() - self._told_at >= TELL_AGAIN_S:
             self._told_at = time.monotonic()
-            self._publisher.tell([])
+            self._told = self._thread.submit(self._publisher.tell, [])
 
     def wait(self) -> Round | None:
         """How the round under way ended, None if there was none. What did not reach Kafka is still pending."""
