@@ -12,6 +12,7 @@ import pytest
 from hypothesis import HealthCheck, given, settings
 from hypothesis import strategies as st
 
+from cartstream.events import avro_writer
 from cartstream.events.avro import TYPES, codec, schema_folder
 from cartstream.events.avro_writer import compile_writer, varint
 
@@ -55,9 +56,46 @@ def test_a_writer_says_what_fastavro_says(name: str) -> None:
     same_bytes()
 
 
+class At(msgspec.Struct):
+    at: int
+
+
 @given(st.integers(-(2**63), 2**63 - 1))
 def test_a_varint_of_any_long_is_read_back(number: int) -> None:
     assert fastavro.schemaless_reader(io.BytesIO(varint(number)), fastavro.parse_schema("long"), None) == number
+
+
+EDGES = [
+    -1,
+    0,
+    255,
+    256,
+    (1 << 34) - 1,
+    1 << 34,
+    (1 << 34) + 8_191,
+    (1 << 34) + 8_192,
+    1_790_000_000_000,
+    (1 << 41) - 1,
+    1 << 41,
+    2**63 - 1,
+]
+
+
+@pytest.mark.parametrize("number", EDGES)
+def test_a_time_and_its_neighbours_are_read_back(number: int) -> None:
+    schema = fastavro.parse_schema({"type": "record", "name": "one", "fields": [{"name": "at", "type": "long"}]})
+    write = compile_writer(schema, b"")
+
+    assert fastavro.schemaless_reader(io.BytesIO(write(At(number))), schema, None) == {"at": number}
+    assert write(At(number)) == varint(number)
+
+
+def test_what_is_kept_of_times_is_bounded(monkeypatch: pytest.MonkeyPatch) -> None:
+    monkeypatch.setattr(avro_writer, "_HIGH_LIMIT", 3)
+    kept = avro_writer.High()
+
+    assert [kept[rest] for rest in range(1 << 28, (1 << 28) + 8)] == [varint(rest << 13)[2:] for rest in range(1 << 28, (1 << 28) + 8)]
+    assert len(kept) <= 3
 
 
 def test_a_union_without_null_first_has_no_writer() -> None:

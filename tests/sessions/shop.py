@@ -66,6 +66,7 @@ class Shop:
         self.watermark = max(self.watermark, T0 + at)
         while due := [(wake, key) for key, wake in self._wakes.items() if wake <= self.watermark]:
             key = min(due)[1]
+            del self._wakes[key]
             state = self.state(key)
             assert state is not None
             self._settle(key, self.stage.wake(state, self.watermark))
@@ -101,11 +102,12 @@ class Shop:
 
     def _settle(self, key: str, step: Any) -> None:
         self.states.pop(key, None)
-        self._wakes.pop(key, None)
-        if step.state is not None:
+        if step.state is None:
+            self._wakes.pop(key, None)
+        else:
             self.states[key] = self.stage.encode_state(step.state)
             if step.wake_at is not None:
-                self._wakes[key] = step.wake_at
+                self._wakes[key] = min(step.wake_at, self._wakes.get(key, FAR))
             guard = read_model.guard_of(self.states[key])
             if guard is not None:
                 self.guards[key] = guard

@@ -16,13 +16,15 @@ import msgspec
 Writer = Callable[[msgspec.Struct], bytes]
 
 _SHORT = 256
+_FIRST_TIME, _LAST_TIME = 1 << 34, (1 << 41) - 1
+"""Epoch milliseconds of our age: those with six bytes."""
+_LOW_BITS = 13
+_HIGH_LIMIT = 16_384
 
 
 def varint(number: int) -> bytes:
     """Avro's zigzag varint."""
     n = (number << 1) ^ (number >> 63)
-    if 0x800000000 <= n < 0x40000000000:  # epoch milliseconds of our age: six bytes
-        return bytes((n & 127 | 128, n >> 7 & 127 | 128, n >> 14 & 127 | 128, n >> 21 & 127 | 128, n >> 28 & 127 | 128, n >> 35))
     out = bytearray()
     while n > 127:
         out.append(n & 127 | 128)
@@ -31,7 +33,18 @@ def varint(number: int) -> bytes:
     return bytes(out)
 
 
+class High(dict[int, bytes]):
+    """The last four bytes of a time, by what is left of it without its lowest bits: the same for eight seconds."""
+
+    def __missing__(self, rest: int) -> bytes:
+        if len(self) >= _HIGH_LIMIT:
+            self.clear()
+        found = self[rest] = varint(rest << _LOW_BITS)[2:]
+        return found
+
+
 _SMALL = tuple(varint(number) for number in range(_SHORT))
+_LOW = tuple(varint(_FIRST_TIME + number)[:2] for number in range(1 << _LOW_BITS))
 
 
 def compile_writer(schema: Any, header: bytes) -> Writer:
@@ -46,6 +59,8 @@ def compile_writer(schema: Any, header: bytes) -> Writer:
         "header": header,
         "join": b"".join,
         "small": _SMALL,
+        "low": _LOW,
+        "high": High(),
         "varint": varint,
         "double": struct.Struct("<d").pack,
     }
@@ -89,7 +104,8 @@ class _Source:
         elif kind == "long":
             number = self._name()
             self.line(f"{pad}{number} = {value}")
-            self.line(f"{pad}put(small[{number}] if 0 <= {number} < {_SHORT} else varint({number}))")
+            time = f"low[{number} & {len(_LOW) - 1}] + high[{number} >> {_LOW_BITS}] if {_FIRST_TIME} <= {number} <= {_LAST_TIME}"
+            self.line(f"{pad}put(small[{number}] if 0 <= {number} < {_SHORT} else {time} else varint({number}))")
         elif kind == "double":
             self.line(f"{pad}put(double({value}))")
         elif kind == "boolean":

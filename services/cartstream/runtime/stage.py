@@ -68,8 +68,8 @@ class Output(msgspec.Struct, array_like=True, gc=False):
 class Step(msgspec.Struct, Generic[S], gc=False):
     """What one record or wake-up changes.
 
-    `state` None deletes it. `wake_at` is the earliest time at which the state wants `wake` (None: never). The runtime may call earlier:
-    a wake with nothing due changes nothing and asks again.
+    `state` None deletes it. `wake_at` is the earliest time at which the state wants `wake` (None: no sooner than it asked for before). The
+    runtime may call earlier: a wake with nothing due changes nothing and asks again.
     """
 
     state: S | None

@@ -81,7 +81,10 @@ def join(habits: Habits, other: Habits) -> None:
 def known(habits: Habits, at: EventTime, looks: list[View] | None = None, searches: Iterable[Search] = ()) -> records.Habits:
     """What to tell at that time; `looks`, one of each product, and `searches` are of visits that are not over yet."""
     last = _recent(habits.views, at, looks or []) if habits.views else looks or []
-    recent = [Look(view.product_id, view.at, view.views, _amount(view.price), view.currency) for view in last[-VIEWED_LIMIT:]]
+    recent = [
+        Look(view.product_id, view.at, view.views, view.price / 100 if view.price.__class__ is int else view.price, view.currency)
+        for view in last[-VIEWED_LIMIT:]
+    ]
     low, high, currency = _prices(recent)
     terms = [term for _, term in last_searches([*habits.searches, *searches])] if habits.searches or searches else []
     hours = [hour for hour in habits.hours if hour * HOUR > at - HOURS_WINDOW]
@@ -96,28 +99,32 @@ def _recent(views: list[View], at: EventTime, looks: list[View]) -> list[View]:
 
 
 def _put(habits: Habits, views: list[View], searches: list[Search], hours: list[int]) -> None:
-    both = {
-        (view.product_id, view.at): view
-        for view in sorted([*habits.views, *views], key=lambda view: (view.views, newest(view), repr(view)))
-    }
+    both: dict[tuple[str, EventTime], View] = {}
+    for view in [*habits.views, *views]:
+        place = (view.product_id, view.at)
+        known = both.get(place)
+        both[place] = view if known is None or known == view else max(known, view, key=_seen_more)
     habits.views = _bounded(sorted(both.values(), key=newest))
     habits.searches = last_searches([*habits.searches, *searches])
     known_hours = sorted({*habits.hours, *hours})
     habits.hours = [hour for hour in known_hours if hour > known_hours[-1] - HOURS_WINDOW // HOUR][-HOURS_LIMIT:]
 
 
+def _seen_more(view: View) -> tuple[int, str]:
+    return view.views, repr(view)
+
+
 def _bounded(views: list[View]) -> list[View]:
-    """Of the last products only, each as it was last; the rest of the window as far as there is room."""
+    """Of the last products only, each as it was last; the rest of the window as far as there is room. Takes them newest last."""
     if not views:
         return []
+    since = views[-1].at - VIEWS_WINDOW
+    if len(views) <= VIEWS_LIMIT and views[0].at > since and len({view.product_id for view in views}) <= VIEWED_LIMIT:
+        return views
     last = {view.product_id: view.at for view in by_product(views)[-VIEWED_LIMIT:]}
-    since, room = views[-1].at - VIEWS_WINDOW, VIEWS_LIMIT - len(last)
+    room = VIEWS_LIMIT - len(last)
     rest = [view for view in views if since < view.at < last.get(view.product_id, since)][-room:]
     return sorted([*rest, *(view for view in views if view.at == last.get(view.product_id))], key=newest)
-
-
-def _amount(price: int | float | None) -> float | None:
-    return price / 100 if price.__class__ is int and price is not None else price
 
 
 def _prices(looks: list[Look]) -> tuple[float | None, float | None, str | None]:
@@ -131,5 +138,7 @@ def _prices(looks: list[Look]) -> tuple[float | None, float | None, str | None]:
 
 
 def _usual(hours: list[int]) -> list[int]:
-    counts = Counter(hour % 24 for hour in hours)
+    if len(hours) == 1:
+        return [hours[0] % 24]
+    counts = Counter([hour % 24 for hour in hours])
     return sorted(counts, key=lambda hour: (-counts[hour], hour))

@@ -79,9 +79,10 @@ def _click(state: CustomerState, event: ClickEvent, watermark: EventTime, rules:
         return _repeated(state, rules)
     outputs: list[Output] = []
     visit = visit_of(state, event, watermark, rules, outputs)
+    wake_at = None if visit is not None and not outputs else next_wake(state, rules)  # a visit that goes on ends no sooner
     if visit is not None and action is _EXIT:
         outputs.append(_exit(state, event, visit))
-    return Step(state, outputs, next_wake(state, rules), outcomes=_LATE if visit is None else ON_TIME)
+    return Step(state, outputs, wake_at, outcomes=_LATE if visit is None else ON_TIME)
 
 
 def _repaired(state: CustomerState, event: ClickEvent, watermark: EventTime, rules: SessionRules) -> Step[CustomerState]:

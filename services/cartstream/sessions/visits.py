@@ -30,8 +30,9 @@ class SessionRules:
 def visit_of(state: CustomerState, event: ClickEvent, watermark: EventTime, rules: SessionRules, outputs: list[Output]) -> Visit | None:
     """The session that the event belongs to, with the event counted. None: it would be over already."""
     at, device_id, gap = event.at, event.device_id, rules.gap
+    since = at - gap
     for visit in state.visits:  # no gap on either side, and not over the limit
-        if visit.device_id == device_id and at <= visit.last_at + gap and visit.started_at - gap <= at < visit.started_at + rules.limit:
+        if since <= visit.last_at and visit.device_id == device_id and visit.started_at - gap <= at < visit.started_at + rules.limit:
             break
     else:
         if at + gap <= watermark:
@@ -70,9 +71,14 @@ def _count(visit: Visit, event: ClickEvent) -> None:
 
 def join_visits(state: CustomerState, visit: Visit, rules: SessionRules) -> Visit:
     """A late event, or a handover, may close the gap between two sessions of a device: then they are one. Returns it."""
-    for other in [known for known in state.visits if known.device_id == visit.device_id and known is not visit]:
+    gap, limit = rules.gap, rules.limit
+    for other in state.visits:
+        if other.last_at + gap < visit.started_at or visit.last_at + gap < other.started_at:
+            continue
+        if other is visit or other.device_id != visit.device_id:
+            continue
         first, second = sorted((visit, other), key=lambda known: (known.started_at, known.id))
-        if second.started_at <= first.last_at + rules.gap and second.last_at < first.started_at + rules.limit:
+        if second.last_at < first.started_at + limit:
             first.absorb(second)
             state.visits = [known for known in state.visits if known is not second]
             visit = first
@@ -103,9 +109,10 @@ def next_wake(state: CustomerState, rules: SessionRules) -> EventTime:
     visits = state.visits
     if len(visits) == 1:
         return ends_at(visits[0], rules)
-    if visits:
-        return min([ends_at(visit, rules) for visit in visits])
-    return state.last_activity + rules.keep
+    if not visits:
+        return state.last_activity + rules.keep
+    gap, limit = rules.gap, rules.limit
+    return min(min([visit.last_at for visit in visits]) + gap, min([visit.started_at for visit in visits]) + limit)
 
 
 def ends_at(visit: Visit, rules: SessionRules) -> EventTime:
