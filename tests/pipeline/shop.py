@@ -57,10 +57,10 @@ def stages() -> list[Stage[Any]]:
 class Partial(Pipeline):
     """A pipeline of which some partitions of identity may be down: they neither read nor tell the time."""
 
-    def __init__(self, partitions: int = 1, batch_size: int = 1_000) -> None:
+    def __init__(self, partitions: int = 1, batch_size: int = 1_000, wakes: int = 5_000) -> None:
         self.written: list[Wire] = []
         self.down: set[int] = set()
-        super().__init__(stages(), partitions, batch_size, observe=self.written.append)
+        super().__init__(stages(), partitions, batch_size, observe=self.written.append, wakes=wakes)
 
     def click(self, *events: Event) -> Partial:
         for _, key, raw in events:

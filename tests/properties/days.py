@@ -18,11 +18,12 @@ CONSENT = {"email": True, "sms": True, "push": True}
 
 
 class Arrival(NamedTuple):
-    """How a day comes in: on so many partitions, in batches of so many, so many events between two looks at the queues; how late each
-    event is, within the lateness, and whether it comes twice."""
+    """How a day comes in: on so many partitions, in batches of so many that wake so many, so many events between two looks at the queues;
+    how late each event is, within the lateness, and whether it comes twice."""
 
     partitions: int
     batch_size: int
+    wakes: int
     every: int
     delays: list[int]
     twice: list[bool]
@@ -33,7 +34,9 @@ def days(draw: st.DrawFn, *, exits: bool = False) -> list[Event]:
     """In order of time; each device is one shopper's, and logins come first.
 
     An exit is answered with what has arrived. So where there are any, a cart is changed on one device only, and exits keep their distance.
+    A purchase is passed on at once. So an order that is told twice is told by one device, the second time when the first must have arrived.
     """
+    told: dict[str, tuple[str, int]] = {}
     events = [event(device, n * MINUTE, "identify", OWNER[device], **_fields(draw, "identify", device)) for n, device in enumerate(DEVICES)]
     at = HOUR
     for _ in range(draw(st.integers(1, MOST - len(DEVICES)))):
@@ -43,7 +46,13 @@ def days(draw: st.DrawFn, *, exits: bool = False) -> list[Event]:
         at += draw(st.sampled_from(PAUSES)) + (2 * LATENESS + 1 if alone else 0)
         user = OWNER[device] if draw(st.booleans()) else None
         number = len(events)
-        events.append(event(device, at, name, user, number, **_fields(draw, name, device)))
+        fields = _fields(draw, name, device)
+        if name == "Order Completed":
+            by, before = told.get(fields["order_id"], (device, -HOUR))
+            if by != device or at - before <= LATENESS:
+                fields["order_id"] += f"-{number}"
+            told[fields["order_id"]] = device, at
+        events.append(event(device, at, name, user, number, **fields))
         at += 2 * LATENESS + 1 if alone else 0
     return events
 
@@ -69,18 +78,19 @@ def arrivals(*, lateness: int = LATENESS) -> st.SearchStrategy[Arrival]:
         Arrival,
         st.sampled_from([1, 3, 8]),
         st.sampled_from([1, 7, 1_000]),
+        st.sampled_from([1, 3, 5_000]),
         st.sampled_from([1, 7, 1_000]),
         st.lists(st.integers(0, lateness), min_size=MOST, max_size=MOST),
         st.lists(st.booleans(), min_size=MOST, max_size=MOST),
     )
 
 
-IN_ORDER = Arrival(1, 1_000, 1, [0] * MOST, [False] * MOST)
+IN_ORDER = Arrival(1, 1_000, 5_000, 1, [0] * MOST, [False] * MOST)
 
 
 def outcome(events: list[Event], arrival: Arrival = IN_ORDER) -> dict[str, list[bytes]]:
     """What the whole pipeline published of the day. The logins come in order, each by itself."""
-    shop = Partial(arrival.partitions, arrival.batch_size)
+    shop = Partial(arrival.partitions, arrival.batch_size, arrival.wakes)
     for login in events[: len(DEVICES)]:
         shop.click(login)
     came = [(entry[0] + arrival.delays[n], n) for n, entry in enumerate(events)]

@@ -27,7 +27,7 @@ from cartstream.runtime.store import Batch, MemoryStore, Opened, StateStore, Wir
 from cartstream.runtime.takeover import Takeover
 from tests.runtime.toy import Act, Count, ToyStage
 
-LAYOUT = Layout.of(1, 1, cache_entries=1)
+LAYOUT = Layout.of(1, 1, cache_entries=1, wakes=2)
 _PASSED_ON = b"as it came "
 
 
@@ -114,7 +114,7 @@ class Line:
         self._store = store
         self.fate = Fate.DONE
         self.open, self.load, self.load_all, self.wakes = store.open, store.load, store.load_all, store.wakes
-        self.commit, self.sequence = store.commit, store.sequence
+        self.commit, self.sequence, self.generations = store.commit, store.sequence, store.generations
 
     def commit_all(self, batches: Mapping[int, Batch]) -> dict[int, Fenced]:
         fate, self.fate = self.fate, Fate.DONE
@@ -168,7 +168,12 @@ class Owner:
         mine, again = self.owned.next_of(read), self.owned.repeating
         if not mine:
             return
-        self.stepped = self.owned.partition.process(mine, announce=not again)
+        try:
+            self.stepped = self.owned.partition.process(mine, announce=not again)
+        except Fenced:
+            self._take()
+            return
+        mine = self.owned.hold(mine, self.stepped)
         if again and mine[-1].offset < self.owned.published:
             self.stepped.outbox, self.stepped.published = [], True
 
@@ -201,8 +206,9 @@ class Owner:
 def reference(log: list[Record]) -> tuple[list[tuple[str | None, bytes]], dict[str, bytes]]:
     """What one process without any fault publishes and keeps."""
     store = MemoryStore()
-    partition = Partition(Stage(), 0, store, Opened(None, [], {}), LAYOUT)
+    partition = Partition(Stage(), 0, store, Opened(None, [], {}), Layout.of(1, 1))
     batch = partition.process(log)
+    assert batch.checkpoint.next_offset == len(log)
     store.commit(0, batch)
     return [(wire.key, wire.value) for wire in batch.outbox if wire.partition < 0], store.states.get(0, {})
 

@@ -1,8 +1,9 @@
 """The same clicks give the same commands, byte by byte, and the same decisions and signals behind them: whatever the batches, on however
 many partitions, with repetitions, and out of order by as much as the lateness allows.
 
-What the results do depend on is kept still: a device's first event, since its customer is as old as that; and logins, which come before
-anything else, since a merge acts when it is read (see tests/pipeline/test_order.py).
+What the results do depend on is kept still: a device's first event, since its customer is as old as that; logins, which come before
+anything else, since a merge acts when it is read (see tests/pipeline/test_order.py); and which of two messages about one order comes
+first, since a purchase is passed on at once, as of the message that told it.
 """
 
 from __future__ import annotations

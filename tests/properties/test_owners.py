@@ -156,6 +156,20 @@ class Contention(RuleBasedStateMachine):
         assert self.storage.store.load(0, ["nobody"]) == [None]
 
 
+def test_a_stale_owner_does_not_step_what_the_next_one_wrote_even_if_redis_then_loses_that() -> None:
+    tale = Contention()
+    tale.begin(kinds=["x"] * 6)
+    tale.works("a", 1, Fate.DONE, Fate.DONE)
+    tale.redis_is_saved()
+    tale.joins("a")
+    tale.joins("b")
+    tale.works("b", 1, Fate.DONE, Fate.DONE)
+    tale.steps("a", 1)
+    tale.redis_loses_its_tail()
+    tale.writes_and_publishes("a", Fate.DONE, Fate.DONE)
+    tale.teardown()
+
+
 def test_any_interleaving_of_two_owners_applies_each_record_once() -> None:
     run_state_machine_as_test(Contention, settings=examples(150, steps=40))
 

@@ -106,6 +106,9 @@ class Hanging:
     def sequence(self, partition: int) -> tuple[int, int]:
         return self._store.sequence(partition)
 
+    def generations(self, partitions: Sequence[int]) -> dict[int, int]:
+        return self._store.generations(partitions)
+
     def commit(self, partition: int, batch: Batch) -> None:
         self._store.commit(partition, batch)
 

@@ -150,6 +150,21 @@ def test_a_sibling_that_lags_holds_back_wake_ups() -> None:
     assert said(desk.do(watermark(4, 20, "toy:1", 2))) == ["a@20"]
 
 
+def test_a_batch_that_wakes_as_many_as_it_may_takes_no_further_watermark() -> None:
+    desk = Desk(layout=Layout.of(1, 1, wakes=2))
+    desk.do(*READY, *[record(2 + at, Act(f"k{at}", wake_at=10 * at)) for at in range(1, 6)])
+    letter, last = record(22, b"\xff no act"), record(24, Act("late"))
+    backlog = [watermark(20, 100, "toy:0"), watermark(21, 25), letter, watermark(23, 60), last]
+
+    first = desk.do(*backlog)
+    assert (first.checkpoint.next_offset, first.tally.consumed, first.tally.refused) == (22, 2, {})
+    assert said(first) == ["k1@10", "k2@20"]
+    second = desk.do(*backlog[2:])
+    assert second.checkpoint.next_offset == 25
+    assert said(second) == ["k3@30", "k4@40", "k5@50", "late:1"]
+    assert len([wire for wire in second.outbox if wire.topic == "toys.dlq"]) == 1
+
+
 def test_what_cannot_be_decoded_goes_to_the_dead_letters_as_it_came() -> None:
     desk = Desk()
     batch = desk.do(record(7, Act("a")), record(8, b"\xff\x00 no act"), record(9, Act("a")))

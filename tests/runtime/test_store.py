@@ -77,6 +77,14 @@ def test_what_an_owner_learns_and_does_not_write_the_next_one_does_not_find(stor
     assert (found.sources, found.expected) == ({"up:0": 5, "": 7}, {"up": 1})
 
 
+def test_the_stored_generation_is_the_last_owners(store: StateStore) -> None:
+    store.commit(0, batch(1, generation=1))
+    store.commit(2, batch(1, generation=4))
+    store.open(0, 3)
+
+    assert store.generations([0, 1, 2]) == {0: 3, 1: -1, 2: 4}
+
+
 def test_a_later_write_replaces_and_deletes(store: StateStore) -> None:
     store.commit(0, batch(1, {"a": b"1", "b": b"2"}, wakes={"a": 10, "b": 20}, outbox=[Wire("t", "k", b"old")]))
     store.commit(0, batch(2, {"a": None, "b": b"3"}))

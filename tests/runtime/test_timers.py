@@ -80,9 +80,13 @@ def test_a_cancelled_timer_never_pops() -> None:
 
 def test_looking_ahead_changes_nothing() -> None:
     timers = Timers({"a": 10, "b": 20, "c": 30})
+    timers.want("b", 15)
 
-    assert sorted(timers.due_by(20)) == ["a", "b"]
-    assert list(timers.pop_due(20)) == [(10, "a"), (20, "b")]
+    assert sorted(timers.look_ahead(15)) == ["a", "b"]
+    assert timers.look_ahead(40) == ["c"]
+    timers.look_back()
+    assert list(timers.pop_due(15)) == [(10, "a"), (15, "b")]
+    assert list(timers.pop_due(30)) == [(20, "b"), (30, "c")]
 
 
 @given(st.lists(st.tuples(st.sampled_from("abc"), st.one_of(st.none(), st.integers(0, 50))), max_size=40), st.integers(0, 50))

@@ -86,5 +86,5 @@ def test_a_restart_goes_on_from_the_stored_sources() -> None:
 
 def test_looking_ahead_changes_nothing() -> None:
     watermark = aligned(mark("identity:0", 50), mark("sessions:0", 50))
-    assert watermark.after([mark("identity:0", 90), mark("sessions:0", 80)]) == 80
+    assert list(watermark.after_each([mark("identity:0", 90), mark("sessions:0", 80)])) == [50, 80]
     assert watermark.value == 50

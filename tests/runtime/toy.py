@@ -120,5 +120,24 @@ class FirstToyStage(ToyStage):
         return step
 
 
+class SecondToyStage(ToyStage):
+    """The toy on the topics of the first one: time comes with watermarks."""
+
+    source = topics.CLICKSTREAM
+    sinks: tuple[str, ...] = (topics.IDENTIFIED,)
+
+    def step(self, state: Count | None, event: Act, watermark: EventTime) -> Step[Count] | Output:
+        step = super().step(state, event, watermark)
+        assert isinstance(step, Step)
+        return self._here(step)
+
+    def wake(self, state: Count, watermark: EventTime) -> Step[Count]:
+        return self._here(super().wake(state, watermark))
+
+    def _here(self, step: Step[Count]) -> Step[Count]:
+        step.outputs = [Output(topics.IDENTIFIED, output.key, output.value) for output in step.outputs]
+        return step
+
+
 def as_stage(stage: ToyStage) -> Stage[Any]:
     return stage

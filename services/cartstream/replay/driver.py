@@ -25,8 +25,8 @@ Observer = Callable[[Wire], None]
 class Pipeline:
     """Stages in upstream-to-downstream order. Records go in by `feed`, `run` works until nothing is left to do.
 
-    `partitions` is that of every topic. `batch_size` bounds what a stage is given at once, `announce_ms` how
-    much event time passes before a stage tells the next; results depend on none of them.
+    `partitions` is that of every topic. `batch_size` bounds what a stage is given at once, `wakes` whom a batch wakes (see `Layout`),
+    `announce_ms` how much event time passes before a stage tells the next; results depend on none of them.
     """
 
     def __init__(
@@ -36,8 +36,9 @@ class Pipeline:
         batch_size: int = 1_000,
         observe: Observer | None = None,
         announce_ms: EventTime = 0,
+        wakes: int = 5_000,
     ) -> None:
-        self._layout = Layout.of(partitions, partitions, cache_entries=10**9)
+        self._layout = Layout.of(partitions, partitions, 10**9, wakes)
         self._stages = list(stages)
         self._batch_size = batch_size
         self._observe = observe
@@ -102,6 +103,8 @@ class Pipeline:
                 self._partitions[stage.name][number] = self._open(stage, number)
         self.stores[stage.name].commit(number, batch)
         partition.done()
+        left = [record for record in records if record.offset >= batch.checkpoint.next_offset]
+        self._queues[stage.source, number].extendleft(reversed(left))
         for output in batch.outbox:
             self._enqueue(output)
 

@@ -66,6 +66,14 @@ class Owned:
         self.held = records[len(again) :] if again else []
         return again or records
 
+    def hold(self, records: list[Record], batch: Batch) -> list[Record]:
+        """Keep those of the records that the batch made of them does not reach; gives the others."""
+        done = batch.checkpoint.next_offset
+        if not records or records[-1].offset < done:
+            return records
+        self.held = [record for record in records if record.offset >= done] + self.held
+        return [record for record in records if record.offset < done]
+
 
 @dataclass(slots=True)
 class Round:

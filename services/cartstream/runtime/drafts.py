@@ -8,6 +8,7 @@ from typing import TYPE_CHECKING, Any, Generic, TypeVar
 
 import msgspec
 
+from cartstream.errors import Fenced
 from cartstream.events.times import EventTime
 from cartstream.runtime.stage import Output, Record
 from cartstream.runtime.store import StateStore
@@ -36,15 +37,27 @@ class Draft(Generic[S]):
         return None if raw is None else self.partition.stage.decode_state(raw)
 
 
-def complete(drafts: Sequence[Draft[Any]], store: StateStore) -> None:
-    """What drafts of one stage's partitions need before their steps, in one round trip. May be called again after Unavailable."""
+def complete(drafts: Sequence[Draft[Any]], store: StateStore) -> dict[int, Fenced]:
+    """What drafts of one stage's partitions need before their steps, in few round trips. May be called again after Unavailable.
+
+    Gives the partitions that a later owner turns out to have: what was read may be what that one wrote. Their drafts are of no use.
+    """
     missing = {draft.partition.number: [entry.key for entry in draft.missing] for draft in drafts if draft.missing}
     found = store.load_all(missing) if missing else {}
-    for draft in drafts:
+    stored = store.generations(list(missing)) if missing else {}
+    ours = {draft.partition.number: draft.partition.generation for draft in drafts}
+    fenced = {
+        number: Fenced(f"partition {number}: generation {generation} has it, ours is {ours[number]}")
+        for number, generation in stored.items()
+        if generation > ours[number]
+    }
+    kept = [draft for draft in drafts if draft.partition.number not in fenced]
+    for draft in kept:
         if draft.missing:
             draft.partition.fill(draft, found[draft.partition.number])
-    if drafts and (stage := drafts[0].partition.prepares) is not None:
-        stage.prepare(drafts)
+    if kept and (stage := kept[0].partition.prepares) is not None:
+        stage.prepare(kept)
+    return fenced
 
 
 class Entry(Generic[S]):

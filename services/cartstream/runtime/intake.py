@@ -27,7 +27,7 @@ class Intake:
         self._halts = halts
 
     def poll(self) -> dict[int, list[Record]]:
-        """The first record as soon as it is there, and whatever else has come by then."""
+        """The first record as soon as it is there, and whatever else has come by then; hardly anything while some are still held."""
         grouped: dict[int, list[Any]] = {}
         at_end: set[int] = set()
         for message in self._consume():
@@ -57,8 +57,9 @@ class Intake:
 
     def _consume(self) -> list[Any]:
         try:
-            messages: list[Any] = self._consumer.consume(1, self._poll_s)
-            if messages:
+            held = any(owned.held for owned in self._owned.values())
+            messages: list[Any] = self._consumer.consume(1, 0 if held else self._poll_s)
+            if messages and not held:
                 messages += self._consumer.consume(self._batch_size - 1, 0)
         except KafkaException as error:
             raise Unavailable(f"Kafka (consumer): {error.args[0].str()}") from error

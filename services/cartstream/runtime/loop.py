@@ -79,6 +79,7 @@ class StageLoop:
             self._owned,
             self._halts,
             partial(self._settle, {}, shrink=False),
+            self._throw_out,
             idle_grace_ms / 1000,
         )
 
@@ -87,7 +88,8 @@ class StageLoop:
         sources = self._patience.insist(lambda: partition_count(self._consumer, self._topic))
         if sources is None:
             return
-        self._takeover.layout = Layout.of(sources, self._settings.partitions, self._settings.cache_entries // max(1, sources))
+        cache_entries = self._settings.cache_entries // max(1, sources)
+        self._takeover.layout = Layout.of(sources, self._settings.partitions, cache_entries, self._settings.batch_size)
         self._patience.insist(self._publisher.connect)
         self._consumer.subscribe([self._topic], on_assign=self._on_assign, on_revoke=self._on_revoke, on_lost=self._on_lost)
         try:

@@ -81,23 +81,30 @@ class Partition(Generic[S]):
     def process(
         self, records: Sequence[Record], *, announce: bool = True, set_aside: frozenset[int] = frozenset(), may_be_light: bool = False
     ) -> Batch:
-        """The batch that these records (in offset order) make. `announce` passes the watermark on; `may_be_light` allows for a batch
-        that is not written when it changes nothing but the time. Raises StepFailed, Unavailable."""
+        """The batch that these records (in offset order) make, or the first of them, where time passes that wakes very many: the others
+        (from the `next_offset` of its checkpoint on) are to be given again. `announce` passes the watermark on; `may_be_light`
+        allows for a batch that is not written when it changes nothing but the time. Raises StepFailed, Unavailable, Fenced."""
         draft = self.read(records, announce=announce, set_aside=set_aside, may_be_light=may_be_light)
-        complete([draft], self._store)
+        for fenced in complete([draft], self._store).values():
+            raise fenced
         return self.step(draft)
 
     def read(
         self, records: Sequence[Record], *, announce: bool = True, set_aside: frozenset[int] = frozenset(), may_be_light: bool = False
     ) -> Draft[S]:
         """The first half of `process`: decoded, with a place for each state. Then `complete`, then `step`; or throw it away, and begin
-        anew. Raises StepFailed, Unavailable."""
+        anew. The draft has the records that it is of. Raises StepFailed, Unavailable."""
         self.tally = Tally(consumed=len(records))
         work = Work[S](self.watermark.value)
         if self._timers.known is not None:
             self._learn_timers()
         events, marks = self._decode(records, work, set_aside)
-        entries, missing = self._places(events, marks)
+        passed, due = self._due(marks)
+        if passed < len(marks):
+            last = next(record.offset for record, _, event in events if event is marks[passed - 1])
+            first = [record for record in records if record.offset <= last]
+            return self.read(first, announce=announce, set_aside=set_aside, may_be_light=may_be_light)
+        entries, missing = self._places(events, due)
         return Draft(self, records, events, entries, missing, work, announce, may_be_light)
 
     def fill(self, draft: Draft[S], found: Sequence[bytes | None]) -> None:
@@ -181,9 +188,26 @@ class Partition(Generic[S]):
         self.tally.refused[refused.reason] = self.tally.refused.get(refused.reason, 0) + 1
         work.outputs.append(letter)
 
-    def _places(self, events: list[tuple[Record, str, Any]], marks: list[Watermark]) -> tuple[list[Entry[S] | None], list[Entry[S]]]:
-        """The entry of each event, None for a watermark's; and those that are not here, also for the wake-ups that `marks` bring. They
-        come into the cache when they are filled: nothing may look as if it had been loaded."""
+    def _due(self, marks: list[Watermark]) -> tuple[int, list[str]]:
+        """How many of the marks one batch may pass, so that it wakes not many more than its limit, and who is due by then."""
+        if not marks or not isinstance(self.watermark, AlignedWatermark):
+            return len(marks), []
+        passed, due = 0, list[str]()
+        try:
+            for ahead in self.watermark.after_each(marks):
+                passed += 1
+                while not self._timers.knows(ahead):
+                    self._learn_timers()
+                due += self._timers.look_ahead(ahead)
+                if len(due) >= self._layout.wakes:
+                    break
+        finally:
+            self._timers.look_back()
+        return passed, due
+
+    def _places(self, events: list[tuple[Record, str, Any]], due: list[str]) -> tuple[list[Entry[S] | None], list[Entry[S]]]:
+        """The entry of each event, None for a watermark's; and those that are not here, also of who is due. They come into the cache
+        when they are filled: nothing may look as if it had been loaded."""
         cache = self._cache
         entries: list[Entry[S] | None] = []
         missing: dict[str, Entry[S]] = {}
@@ -192,13 +216,9 @@ class Partition(Generic[S]):
             if entry is None and key:
                 entry = missing[key] = Entry(key)
             entries.append(entry)
-        if marks and isinstance(self.watermark, AlignedWatermark):
-            ahead = self.watermark.after(marks)
-            while not self._timers.knows(ahead):
-                self._learn_timers()
-            for key in self._timers.due_by(ahead):
-                if key not in cache and key not in missing:
-                    missing[key] = Entry(key)
+        for key in due:
+            if key not in cache and key not in missing:
+                missing[key] = Entry(key)
         return entries, list(missing.values())
 
     def _learn_timers(self) -> None:
@@ -325,16 +345,20 @@ class Partition(Generic[S]):
 
 @dataclass(frozen=True, slots=True)
 class Layout:
-    """How the topics lie: `source_partitions` of the stage's input, `partitions` of every topic that cartstream makes."""
+    """How the topics lie: `source_partitions` of the stage's input, `partitions` of every topic that cartstream makes.
+
+    At the end of a backlog time passes for everybody: a batch takes no further watermark once it wakes so many (`wakes`).
+    """
 
     source_partitions: int
     partitions: int
     cache_entries: int = 200_000
     watermark_header: bytes = b""
+    wakes: int = 5_000
 
     @classmethod
-    def of(cls, source_partitions: int, partitions: int, cache_entries: int = 200_000) -> Layout:
-        return cls(source_partitions, partitions, cache_entries, avro.codec().header_of(Watermark))
+    def of(cls, source_partitions: int, partitions: int, cache_entries: int = 200_000, wakes: int = 5_000) -> Layout:
+        return cls(source_partitions, partitions, cache_entries, avro.codec().header_of(Watermark), wakes)
 
 
 def _encoded(outputs: list[Output]) -> list[Wire]:

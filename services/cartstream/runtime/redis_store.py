@@ -93,6 +93,12 @@ class RedisStore:
         raw: Any = self._call(lambda: self._redis.get(self._tag(partition) + "meta"))
         return _stand(raw)
 
+    def generations(self, partitions: Sequence[int]) -> dict[int, int]:
+        if self._clustered:
+            return {number: self.sequence(number)[1] for number in partitions}
+        found: Any = self._call(lambda: self._redis.mget([self._tag(number) + "meta" for number in partitions]))
+        return {number: _stand(raw)[1] for number, raw in zip(partitions, found, strict=True)}
+
     def ping(self) -> None:
         self._call(self._redis.ping)
 

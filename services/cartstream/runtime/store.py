@@ -98,6 +98,11 @@ class StateStore(Protocol):
     def sequence(self, partition: int) -> tuple[int, int]:
         """The stored (sequence, generation), to decide about a write that gave no clear answer. Raises Unavailable."""
 
+    def generations(self, partitions: Sequence[int]) -> dict[int, int]:
+        """The stored generation of each, -1 where nothing is: whoever asks after `load` knows whose states those are.
+
+        Raises Unavailable."""
+
 
 class MemoryStore:
     """In a dictionary: for the in-memory driver, replay and tests. `timer_page` is how many wake-ups it tells at a time, at least."""
@@ -164,6 +169,9 @@ class MemoryStore:
     def sequence(self, partition: int) -> tuple[int, int]:
         found = self._checkpoints.get(partition)
         return (found.sequence, found.generation) if found else (0, -1)
+
+    def generations(self, partitions: Sequence[int]) -> dict[int, int]:
+        return {number: self.sequence(number)[1] for number in partitions}
 
 
 def _copy(checkpoint: Checkpoint) -> Checkpoint:

@@ -25,6 +25,7 @@ class Timers:
         heapq.heapify(self._heap)
         self.known = known
         self._new: list[tuple[str, EventTime]] = []
+        self._looked: list[tuple[EventTime, str]] = []
 
     def __len__(self) -> int:
         return len(self._due)
@@ -76,16 +77,19 @@ class Timers:
                     self._due[key] = after
                 yield at, key
 
-    def due_by(self, watermark: EventTime) -> list[str]:
-        """The keys that `pop_due` would give now, to load their states ahead."""
-        if not self._heap or self._heap[0][0] > watermark:
-            return []
-        popped = []
+    def look_ahead(self, watermark: EventTime) -> list[str]:
+        """The keys that `pop_due` would give now, but for those of the last look: to load their states ahead. `look_back` comes before
+        anything else but `knows`, `learn` and another look."""
+        first = len(self._looked)
         while self._heap and self._heap[0][0] <= watermark:
-            popped.append(heapq.heappop(self._heap))
-        for entry in popped:
+            self._looked.append(heapq.heappop(self._heap))
+        return [key for at, key in self._looked[first:] if self._due.get(key) == at]
+
+    def look_back(self) -> None:
+        """All is as before."""
+        for entry in self._looked:
             heapq.heappush(self._heap, entry)
-        return [key for at, key in popped if self._due.get(key) == at]
+        self._looked.clear()
 
     def take_new(self) -> list[tuple[str, EventTime]]:
         """What the store has to be told: what was wanted since the last call, but for what has popped or was given up since."""

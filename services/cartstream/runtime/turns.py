@@ -8,7 +8,7 @@ from dataclasses import dataclass
 from functools import partial
 from typing import Any
 
-from cartstream.errors import PartitionHalted
+from cartstream.errors import Fenced, PartitionHalted
 from cartstream.runtime.clock import Clock
 from cartstream.runtime.commitment import Owned
 from cartstream.runtime.dead_letters import RecordTooLarge
@@ -42,7 +42,8 @@ class Turn:
 
 
 class Turns:
-    """`owned` is the loop's. `settle` brings the write under way to its end, and may take partitions away."""
+    """`owned` is the loop's. `settle` brings the write under way to its end, and may take partitions away; `throw_out` takes one away that
+    somebody else turns out to have."""
 
     def __init__(
         self,
@@ -55,6 +56,7 @@ class Turns:
         owned: dict[int, Owned],
         halts: Halts,
         settle: Callable[[], None],
+        throw_out: Callable[[int, Fenced], None],
         idle_grace_s: float,
     ) -> None:
         self._stage = stage
@@ -66,6 +68,7 @@ class Turns:
         self._owned = owned
         self._halts = halts
         self._settle = settle
+        self._throw_out = throw_out
         self._idle_grace_s = idle_grace_s
         self._polled_at, self._asked_at = time.monotonic(), clock.now()
 
@@ -87,6 +90,7 @@ class Turns:
         for turn in turns:
             batch = self._batch_or_halt(turn, drafts.get(turn.number))
             if batch is not None:
+                turn.records = turn.owned.hold(turn.records, batch)
                 _note(turn, batch, now)
                 batches[turn.number] = batch
         return batches
@@ -114,8 +118,9 @@ class Turns:
                 drafts[turn.number] = turn.owned.partition.read(turn.records, announce=turn.announce, may_be_light=turn.may_be_light)
             except (StepFailed, PartitionHalted):
                 continue
-        if drafts:
-            complete(list(drafts.values()), self._store)
+        for number, error in complete(list(drafts.values()), self._store).items():
+            del drafts[number]
+            self._throw_out(number, error)
         return drafts
 
     def _batch_or_halt(self, turn: Turn, draft: Draft[Any] | None) -> Batch | None:
@@ -126,6 +131,9 @@ class Turns:
             self._halts.add(turn.number, str(error))
             turn.records = [record for record in turn.records if record.offset < error.offset]
             return self._batch(turn, None) if turn.records else None
+        except Fenced as error:
+            self._throw_out(turn.number, error)
+            return None
         except PartitionHalted as error:
             del self._owned[turn.number]
             self._halts.add(turn.number, str(error))

@@ -12,6 +12,8 @@ only when upstream and all siblings say so. No handover is overtaken by the time
 
 from __future__ import annotations
 
+from collections.abc import Iterator
+
 from cartstream.events.records import Watermark
 from cartstream.events.times import EventTime
 
@@ -59,12 +61,12 @@ class AlignedWatermark:
             self.sources[mark.source] = mark.at
             self._settle()
 
-    def after(self, marks: list[Watermark]) -> EventTime:
-        """What the value would be after these."""
+    def after_each(self, marks: list[Watermark]) -> Iterator[EventTime]:
+        """What the value would be after the first of these, after two, and so on."""
         ahead = AlignedWatermark(self._service, dict(self.expected), dict(self.sources))
         for mark in marks:
             ahead.update(mark)
-        return ahead.value
+            yield ahead.value
 
     def _settle(self) -> None:
         above: list[EventTime] = []
