@@ -14,7 +14,7 @@ from redis import Redis
 from tests.support import Missing, RealKafka, RealRedis, RealRedisCluster
 
 Server = TypeVar("Server")
-# Machines that test are busy: how long an example takes says nothing of it.
+# Machines that test are busy: how long an example takes says nothing of it. Hypothesis's own profile for CI has the same two.
 settings.register_profile("busy", deadline=None, suppress_health_check=[HealthCheck.too_slow])
 settings.load_profile("busy")
 

@@ -57,7 +57,7 @@ class Intake:
 
     def _consume(self) -> list[Any]:
         try:
-            held = any(owned.held for owned in self._owned.values())
+            held = any(owned.held for number, owned in self._owned.items() if number not in self._halts)
             messages: list[Any] = self._consumer.consume(1, 0 if held else self._poll_s)
             if messages and not held:
                 messages += self._consumer.consume(self._batch_size - 1, 0)
