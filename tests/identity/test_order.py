@@ -177,6 +177,14 @@ def test_where_limits_are_hit_event_times_decide_or_a_late_link_is_counted(
     assert other.people == in_order.people or any(other.counted("late_link").get(kind) for kind in ("device", "email", "loyalty_id"))
 
 
+def test_a_device_that_turns_out_to_be_a_customers_from_earlier_on_by_a_new_address_is_a_late_link() -> None:
+    """In order the card would not have joined the first device: three devices within the five seconds of TIGHT."""
+    card, first = [identify(device, at, None, loyaltyId="L0") for device, at in (("d0", 5), ("d2", 3), ("d1", 2))], "e0@example.test"
+    events = [card[0], identify("d1", 0, None, email=first), *card[1:], identify("d0", 1, None, email="e1@example.test")]
+
+    assert People(rules=TIGHT).see(*events).counted("late_link")["device"] == 1
+
+
 @settings(max_examples=60, deadline=None)
 @given(quarrelling_events(), st.sampled_from([2, 3, 8]))
 def test_in_order_of_time_limits_give_the_same_people_and_audit_on_any_number_of_partitions(events: list[Event], partitions: int) -> None:

@@ -67,9 +67,10 @@ def link(view: View, request: LinkRequest, sealed: dict[str, bytes], rules: Rule
     before = {owner.customer_id: owner.told() for owner in owners}
     ties = _ties(view, candidates, request)
     node = _merged(view, owners, candidates, request)
+    known_since = _known_since(node, candidates) if any(tie.at > request.at for tie in node.ties) else {}
     node.ties += ties
     attached = _attach(view, node, candidates)
-    late = _earlier(view, node, candidates, request, rules)
+    late = _earlier(view, node, known_since, request, rules)
     stale = request.at - node.changed_at > TELL_AGAIN
     if _learn(view, node, request, sealed) or attached or stale:
         node.changed_at, node.changed_by = max(node.changed_at, request.at), request.event_id
@@ -156,13 +157,16 @@ def _ties(view: View, candidates: list[Identifier], request: LinkRequest) -> lis
     return ties
 
 
-def _earlier(view: View, node: Node, candidates: list[Identifier], request: LinkRequest, rules: Rules) -> list[str]:
-    """Identifiers may turn out to be the customer's from earlier on. The types of which there are too many at one time now: some would
-    have been refused, had this event come before them."""
-    if not any(tie.at > request.at for tie in node.ties):
-        return []
+def _known_since(node: Node, candidates: list[Identifier]) -> dict[Identifier, EventTime | None]:
+    """None: it is not the customer's yet."""
+    return {identifier: node.since(identifier.type).get(identifier_name(identifier)) for identifier in candidates}
+
+
+def _earlier(view: View, node: Node, known_since: dict[Identifier, EventTime | None], request: LinkRequest, rules: Rules) -> list[str]:
+    """Identifiers may turn out to be the customer's from earlier on than was known before this event. The types of which there are too
+    many at one time now: some would have been refused, had this event come before them."""
     found = []
-    for identifier in candidates:
+    for identifier, known in known_since.items():
         rule = rules.rule_of(identifier.type)
         if rule is None or rule.within is None:
             continue
@@ -171,6 +175,7 @@ def _earlier(view: View, node: Node, candidates: list[Identifier], request: Link
             node.ties = [tie for tie in node.ties if tie.name != name or tie.to]
             node.ties.append(Tie(name, "", request.event_id, request.at))
             view.dirty_nodes.add(node.customer_id)
+        if known is not None and request.at < known:
             others = [(at, node.customer_id) for other, at in since.items() if other != name]
             if not rules.allows(identifier.type, [*others, (request.at, "")]):
                 found.append(identifier.type)
