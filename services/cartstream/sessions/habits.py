@@ -138,7 +138,5 @@ def _prices(looks: list[Look]) -> tuple[float | None, float | None, str | None]:
 
 
 def _usual(hours: list[int]) -> list[int]:
-    if len(hours) == 1:
-        return [hours[0] % 24]
-    counts = Counter([hour % 24 for hour in hours])
+    counts = Counter(hour % 24 for hour in hours)
     return sorted(counts, key=lambda hour: (-counts[hour], hour))

@@ -109,10 +109,9 @@ def next_wake(state: CustomerState, rules: SessionRules) -> EventTime:
     visits = state.visits
     if len(visits) == 1:
         return ends_at(visits[0], rules)
-    if not visits:
-        return state.last_activity + rules.keep
-    gap, limit = rules.gap, rules.limit
-    return min(min([visit.last_at for visit in visits]) + gap, min([visit.started_at for visit in visits]) + limit)
+    if visits:
+        return min([ends_at(visit, rules) for visit in visits])
+    return state.last_activity + rules.keep
 
 
 def ends_at(visit: Visit, rules: SessionRules) -> EventTime:
