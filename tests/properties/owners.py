@@ -114,7 +114,8 @@ class Line:
         self._store = store
         self.fate = Fate.DONE
         self.open, self.load, self.load_all, self.wakes = store.open, store.load, store.load_all, store.wakes
-        self.commit, self.sequence, self.generations = store.commit, store.sequence, store.generations
+        self.commit, self.sequence, self.sequences = store.commit, store.sequence, store.sequences
+        self.doubt, self.settle = store.doubt, store.settle
 
     def commit_all(self, batches: Mapping[int, Batch]) -> dict[int, Fenced]:
         fate, self.fate = self.fate, Fate.DONE

@@ -40,10 +40,10 @@ def until(condition: Callable[[], T], what: str, seconds: float = WAIT_S) -> T:
 
 
 class Place:
-    """A toy's topics under a prefix of its own."""
+    """A stage's topics (a toy's, if no other is named) under a prefix of its own."""
 
-    def __init__(self, kafka: RealKafka, redis_url: str, prefix: str, partitions: int = 1) -> None:
-        self.kafka, self.redis_url, self.prefix, self.partitions = kafka, redis_url, prefix, partitions
+    def __init__(self, kafka: RealKafka, redis_url: str, prefix: str, partitions: int = 1, stage: str = "toy") -> None:
+        self.kafka, self.redis_url, self.prefix, self.partitions, self.stage = kafka, redis_url, prefix, partitions, stage
         self.source, self.sink = prefix + topics.CLICKSTREAM, prefix + topics.IDENTIFIED
         kafka.create_topics({self.source: partitions, self.sink: partitions, topics.dead_letters(self.source): 1})
 
@@ -109,7 +109,7 @@ class Place:
 
     def committed(self, partition: int = 0) -> int:
         """The group's offset; below 0 while there is none, or no coordinator yet."""
-        with closing(Consumer({"bootstrap.servers": self.kafka.address, "group.id": self.prefix + "cartstream.toy"})) as consumer:
+        with closing(Consumer({"bootstrap.servers": self.kafka.address, "group.id": f"{self.prefix}cartstream.{self.stage}"})) as consumer:
             try:
                 (place,) = consumer.committed([TopicPartition(self.source, partition)], timeout=WAIT_S)
             except KafkaException as error:

@@ -106,8 +106,15 @@ class Hanging:
     def sequence(self, partition: int) -> tuple[int, int]:
         return self._store.sequence(partition)
 
-    def generations(self, partitions: Sequence[int]) -> dict[int, int]:
-        return self._store.generations(partitions)
+    def sequences(self, partitions: Sequence[int]) -> dict[int, tuple[int, int]]:
+        return self._store.sequences(partitions)
+
+    @property
+    def doubt(self) -> int:
+        return self._store.doubt
+
+    def settle(self, doubt: int) -> None:
+        self._store.settle(doubt)
 
     def commit(self, partition: int, batch: Batch) -> None:
         self._store.commit(partition, batch)

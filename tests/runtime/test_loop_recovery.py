@@ -159,6 +159,21 @@ def test_a_redis_that_loses_its_tail_under_its_owner_is_noticed_at_the_next_writ
     assert place.said() == ["a:1", "b:1", "a:2", "b:2", "a:3", "a:4", "b:3"]
 
 
+def test_a_step_that_fails_when_redis_has_lost_its_tail_skips_nothing(place: Place, redis: Redis) -> None:
+    with running(place) as loop:
+        acts(place, "a", "b", "a")
+        place.await_committed(3)
+        older = snapshot(redis)
+        acts(place, "b", "a")
+        place.await_committed(5)
+        restore(redis, older)
+        place.put(Act("a", fail=True), Act("a", at=1_000))
+        place.await_committed(7)
+        assert loop.metric("recoveries_total", found="redis_behind") == 1
+
+    assert place.said() == ["a:1", "b:1", "a:2", "b:2", "a:3", "a:4"]
+
+
 def test_a_stop_while_lost_work_is_done_again_leaves_the_rest_of_it_unpublished(place: Place, redis: Redis) -> None:
     """Kafka's offset must not follow Redis back: whoever goes on would take for new what was published long ago."""
     acts(place, "a")

@@ -82,7 +82,7 @@ def test_the_stored_generation_is_the_last_owners(store: StateStore) -> None:
     store.commit(2, batch(1, generation=4))
     store.open(0, 3)
 
-    assert store.generations([0, 1, 2]) == {0: 3, 1: -1, 2: 4}
+    assert store.sequences([0, 1, 2]) == {0: (1, 3), 1: (0, -1), 2: (1, 4)}
 
 
 def test_a_later_write_replaces_and_deletes(store: StateStore) -> None:

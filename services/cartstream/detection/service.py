@@ -10,4 +10,4 @@ from cartstream.runtime.settings import load
 
 def run() -> int:
     settings = load(DetectionSettings)
-    return run_stage("detection", settings, lambda clock, client: DetectionStage(settings))
+    return run_stage("detection", settings, lambda _: DetectionStage(settings))

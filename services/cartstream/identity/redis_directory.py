@@ -43,6 +43,7 @@ from cartstream.identity.nodes import (
 from cartstream.identity.rules import Rules, default_rules
 from cartstream.runtime.redis_ask import ask
 from cartstream.runtime.redis_errors import told
+from cartstream.runtime.redis_lives import Lives
 
 CHUNK = 200
 MERGES_KEPT = 100_000
@@ -56,7 +57,9 @@ T = TypeVar("T")
 
 class RedisDirectory:
     """`ttl_s` is how long an untouched customer stays. News are asked for every `news_s` at most: whoever has not heard of a merge
-    sends to the loser, which forwards."""
+    sends to the loser, which forwards.
+
+    Nothing is changed while it is in doubt, by `lives`, whether the askers know what Redis has lost: what they say may follow from that."""
 
     def __init__(
         self,
@@ -67,6 +70,7 @@ class RedisDirectory:
         news_s: float = 0.05,
         rules: Rules | None = None,
         conceal: Conceal = digest_of,
+        lives: Lives | None = None,
     ) -> None:
         self.rules = rules or default_rules()
         self._redis = client
@@ -78,6 +82,7 @@ class RedisDirectory:
         self._news_s = news_s
         self._asked_at = -news_s
         self._conceal = conceal
+        self._lives = lives
         self._erased: dict[str, EventTime] = {}
 
     def link(self, requests: Sequence[LinkRequest]) -> list[Linked]:
@@ -164,6 +169,8 @@ class RedisDirectory:
             try:
                 with self._redis.pipeline(transaction=True) as pipe:
                     view = self._watch(pipe, named, customers, may_be_erased)
+                    if self._lives is not None and self._lives.doubt:
+                        raise Unavailable("Redis (identity directory) was started again: first to be seen is what it has lost")
                     answer = apply(view)
                     pipe.multi()
                     self._write(pipe, view)

@@ -8,7 +8,7 @@ from cartstream.identity.redis_directory import RedisDirectory
 from cartstream.identity.rules import load_rules
 from cartstream.identity.settings import IdentitySettings
 from cartstream.identity.stage import IdentityStage
-from cartstream.runtime.service import DAY_S, run_stage
+from cartstream.runtime.service import DAY_S, Means, run_stage
 from cartstream.runtime.settings import load
 from cartstream.runtime.vault import AddressHash, Vault
 
@@ -24,11 +24,8 @@ def run() -> int:
     def conceal(identifier: Identifier) -> str:
         return hash_address(identifier.type, identifier.value)
 
-    return run_stage(
-        "identity",
-        settings,
-        lambda clock, client: IdentityStage(
-            settings, RedisDirectory(client, settings.prefix, vault.seal, ttl_s, rules=rules, conceal=conceal), clock, translate
-        ),
-        settings.idle_grace_ms,
-    )
+    def build(means: Means) -> IdentityStage:
+        directory = RedisDirectory(means.redis, settings.prefix, vault.seal, ttl_s, rules=rules, conceal=conceal, lives=means.lives)
+        return IdentityStage(settings, directory, means.clock, translate)
+
+    return run_stage("identity", settings, build, settings.idle_grace_ms)

@@ -12,4 +12,4 @@ from cartstream.runtime.settings import load
 def run() -> int:
     settings = load(JourneysSettings)
     journeys = load_journeys(settings.journeys or None)
-    return run_stage("journeys", settings, lambda clock, client: JourneysStage(settings, journeys))
+    return run_stage("journeys", settings, lambda _: JourneysStage(settings, journeys))

@@ -10,4 +10,4 @@ from cartstream.runtime.settings import load
 
 def run() -> int:
     settings = load(ProductsSettings)
-    return run_stage("products", settings, lambda clock, client: ProductsStage(settings.partitions))
+    return run_stage("products", settings, lambda _: ProductsStage(settings.partitions))

@@ -35,6 +35,7 @@ class Owned:
     """A partition that this process has. `pending` is in Redis and not yet in Kafka, up to `pending_offset`; real seconds elsewhere.
 
     A partition that never had a record has watermarks to tell, but no offset.
+    `stored` is its last write that the store has taken.
     Where Redis lost its tail, Kafka has the outputs of every record before `published`: those are done again without a word.
     """
 
@@ -43,12 +44,16 @@ class Owned:
     pending: list[Wire]
     pending_offset: int
     published: int = NOTHING
+    stored: int = field(init=False)
     held: list[Record] = field(default_factory=list)
     announced_at: float = 0.0
     written_at: float = 0.0
     unwritten: bool = False
     read_at: float = 0.0
     caught_up: bool = False
+
+    def __post_init__(self) -> None:
+        self.stored = self.partition.sequence
 
     @property
     def due(self) -> bool:
@@ -169,6 +174,7 @@ class Commitment:
                 left = {number: left[number] for number in done}
             for number in done:
                 round.written[number] = left.pop(number)
+                round.owned[number].stored = round.written[number].checkpoint.sequence
 
     def _written(self, batches: dict[int, Batch]) -> list[int]:
         """Those that Redis has after all."""

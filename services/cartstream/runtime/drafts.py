@@ -44,11 +44,11 @@ def complete(drafts: Sequence[Draft[Any]], store: StateStore) -> dict[int, Fence
     """
     missing = {draft.partition.number: [entry.key for entry in draft.missing] for draft in drafts if draft.missing}
     found = store.load_all(missing) if missing else {}
-    stored = store.generations(list(missing)) if missing else {}
+    stored = store.sequences(list(missing)) if missing else {}
     ours = {draft.partition.number: draft.partition.generation for draft in drafts}
     fenced = {
         number: Fenced(f"partition {number}: generation {generation} has it, ours is {ours[number]}")
-        for number, generation in stored.items()
+        for number, (_, generation) in stored.items()
         if generation > ours[number]
     }
     kept = [draft for draft in drafts if draft.partition.number not in fenced]

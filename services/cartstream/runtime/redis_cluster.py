@@ -32,7 +32,7 @@ class ClusterRedis(redis.Redis):
         """Raises ValueError for a URL that names no servers."""
         super().__init__()
         self._url = ClusterUrl(url)
-        self._settings = settings
+        self.settings = settings
         self._servers: dict[Address, redis.Redis] = {}
         self._map: SlotMap | None = None
         self._lock = threading.RLock()
@@ -99,7 +99,7 @@ class ClusterRedis(redis.Redis):
     def _server(self, address: Address) -> redis.Redis:
         with self._lock:
             if address not in self._servers:
-                self._servers[address] = redis.Redis.from_url(self._url.of(address), **self._settings)
+                self._servers[address] = redis.Redis.from_url(self._url.of(address), **self.settings)
             return self._servers[address]
 
 

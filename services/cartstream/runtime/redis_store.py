@@ -26,6 +26,7 @@ from cartstream.events.times import EventTime
 from cartstream.runtime.redis_ask import ask
 from cartstream.runtime.redis_cluster import ClusterRedis
 from cartstream.runtime.redis_errors import told
+from cartstream.runtime.redis_lives import Lives
 from cartstream.runtime.slots import ClusterUrl
 from cartstream.runtime.state_hashes import StateHashes
 from cartstream.runtime.store import Batch, Checkpoint, Opened, Wire, packed
@@ -48,10 +49,18 @@ def connect(url: str, timeout_s: float = 10.0) -> redis.Redis:
 
 
 class RedisStore:
-    """`ttl_s` is how long an untouched state stays, at least; `now` tells the time in real seconds. `load` may be called from one
-    thread while another commits."""
+    """`ttl_s` is how long an untouched state stays, at least; `now` tells the time in real seconds; `lives` are those that the client
+    meets. `load` may be called from one thread while another commits."""
 
-    def __init__(self, client: redis.Redis, prefix: str, service: str, ttl_s: int, now: Callable[[], float] = time.time) -> None:
+    def __init__(
+        self,
+        client: redis.Redis,
+        prefix: str,
+        service: str,
+        ttl_s: int,
+        now: Callable[[], float] = time.time,
+        lives: Lives | None = None,
+    ) -> None:
         self._redis = client
         self._prefix = prefix
         self._service = service
@@ -59,6 +68,15 @@ class RedisStore:
         self._states = StateHashes(ttl_s, now)
         self._wakes = WakeLists()
         self._clustered = isinstance(client, ClusterRedis)
+        self._lives = lives
+
+    @property
+    def doubt(self) -> int:
+        return self._lives.doubt if self._lives is not None else 0
+
+    def settle(self, doubt: int) -> None:
+        if self._lives is not None:
+            self._lives.settle(doubt)
 
     def open(self, partition: int, generation: int) -> Opened:
         tag = self._tag(partition)
@@ -93,11 +111,11 @@ class RedisStore:
         raw: Any = self._call(lambda: self._redis.get(self._tag(partition) + "meta"))
         return _stand(raw)
 
-    def generations(self, partitions: Sequence[int]) -> dict[int, int]:
-        if self._clustered:
-            return {number: self.sequence(number)[1] for number in partitions}
+    def sequences(self, partitions: Sequence[int]) -> dict[int, tuple[int, int]]:
+        if self._clustered or not partitions:
+            return {number: self.sequence(number) for number in partitions}
         found: Any = self._call(lambda: self._redis.mget([self._tag(number) + "meta" for number in partitions]))
-        return {number: _stand(raw)[1] for number, raw in zip(partitions, found, strict=True)}
+        return {number: _stand(raw) for number, raw in zip(partitions, found, strict=True)}
 
     def ping(self) -> None:
         self._call(self._redis.ping)

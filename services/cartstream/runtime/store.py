@@ -98,14 +98,21 @@ class StateStore(Protocol):
     def sequence(self, partition: int) -> tuple[int, int]:
         """The stored (sequence, generation), to decide about a write that gave no clear answer. Raises Unavailable."""
 
-    def generations(self, partitions: Sequence[int]) -> dict[int, int]:
-        """The stored generation of each, -1 where nothing is: whoever asks after `load` knows whose states those are.
+    def sequences(self, partitions: Sequence[int]) -> dict[int, tuple[int, int]]:
+        """`sequence` of each: whoever asks after `load` knows whose states those are. Raises Unavailable."""
 
-        Raises Unavailable."""
+    @property
+    def doubt(self) -> int:
+        """0, unless it may have gone back in time, and lost writes, since the last doubt was settled."""
+
+    def settle(self, doubt: int) -> None:
+        """Somebody has looked for lost writes since there was this doubt."""
 
 
 class MemoryStore:
     """In a dictionary: for the in-memory driver, replay and tests. `timer_page` is how many wake-ups it tells at a time, at least."""
+
+    doubt = 0
 
     def __init__(self, timer_page: int = 1_000_000) -> None:
         self._timer_page = timer_page
@@ -170,8 +177,11 @@ class MemoryStore:
         found = self._checkpoints.get(partition)
         return (found.sequence, found.generation) if found else (0, -1)
 
-    def generations(self, partitions: Sequence[int]) -> dict[int, int]:
-        return {number: self.sequence(number)[1] for number in partitions}
+    def sequences(self, partitions: Sequence[int]) -> dict[int, tuple[int, int]]:
+        return {number: self.sequence(number) for number in partitions}
+
+    def settle(self, doubt: int) -> None:
+        """There is never one."""
 
 
 def _copy(checkpoint: Checkpoint) -> Checkpoint:

@@ -112,8 +112,11 @@ class Turns:
 
     def _drafts(self, turns: list[Turn]) -> dict[int, Draft[Any]]:
         """Complete, for each partition whose records can all be read; the others have something to be set aside, one by one."""
+        self._look_for_lost_writes()
         drafts: dict[int, Draft[Any]] = {}
         for turn in turns:
+            if self._owned.get(turn.number) is not turn.owned:
+                continue
             try:
                 drafts[turn.number] = turn.owned.partition.read(turn.records, announce=turn.announce, may_be_light=turn.may_be_light)
             except (StepFailed, PartitionHalted):
@@ -122,6 +125,17 @@ class Turns:
             del drafts[number]
             self._throw_out(number, error)
         return drafts
+
+    def _look_for_lost_writes(self) -> None:
+        """A partition whose writes the store has lost must not look anything up with what it knows from before, nor tell anybody of it:
+        it is thrown out. Raises Unavailable."""
+        while doubt := self._store.doubt:
+            self._settle()
+            for number, (sequence, generation) in self._store.sequences(list(self._owned)).items():
+                stored = self._owned[number].stored
+                if sequence != stored:
+                    self._throw_out(number, Fenced(f"partition {number}: write {sequence} of {generation} is stored, ours was {stored}"))
+            self._store.settle(doubt)
 
     def _batch_or_halt(self, turn: Turn, draft: Draft[Any] | None) -> Batch | None:
         """None when there is none: the service is stopping, or the partition stops. What comes before a record too large is still done."""
@@ -147,10 +161,7 @@ class Turns:
             try:
                 if draft is not None:
                     return draft.partition.step(draft)
-                work = partial(
-                    turn.owned.partition.process, turn.records, announce=turn.announce, set_aside=aside, may_be_light=turn.may_be_light
-                )
-                return self._patience.insist(work, self.forget)
+                return self._patience.insist(partial(self._process, turn, aside), self.forget)
             except StepFailed as failed:
                 said = {"partition": turn.number, "offset": failed.offset}
                 logger().error("a step failed: the record goes to the dead letters", **said, exc_info=failed.error)
@@ -159,15 +170,26 @@ class Turns:
                     return None
         return None
 
+    def _process(self, turn: Turn, aside: frozenset[int]) -> Batch | None:
+        """From the beginning. None when the partition has been lost by then. Raises StepFailed, Unavailable, Fenced."""
+        self._look_for_lost_writes()
+        if self._owned.get(turn.number) is not turn.owned:
+            return None
+        return turn.owned.partition.process(turn.records, announce=turn.announce, set_aside=aside, may_be_light=turn.may_be_light)
+
     def _open_again(self, turn: Turn) -> bool:
-        """Throw away what a failed step may have left half done. False when the partition is gone or the service is stopping."""
+        """Throw away what a failed step may have left half done. False when the partition is gone or the service is stopping. Raises
+        Fenced."""
         self._settle()
         if self._owned.get(turn.number) is not turn.owned:
             return False
         partition = self._takeover.again(turn.number, turn.owned.partition.generation)
-        if partition is not None:
-            turn.owned.partition = partition
-        return partition is not None
+        if partition is None:
+            return False
+        if partition.sequence != turn.owned.stored:
+            raise Fenced(f"partition {turn.number}: write {partition.sequence} is stored, ours was {turn.owned.stored}")
+        turn.owned.partition = partition
+        return True
 
     def _let_time_pass(self, owned: Owned, now: float) -> bool:
         """A clickstream partition that is caught up and has been quiet for the grace follows the clock. Whether it does."""

@@ -17,6 +17,7 @@ from redis.asyncio import Redis
 from cartstream.errors import Unavailable
 from cartstream.events import topics
 from cartstream.runtime.group_offsets import GroupOffsets
+from cartstream.runtime.redis_lives import Lives
 from cartstream.runtime.store import Checkpoint
 from cartstream.senders.redis_cluster import ClusterRedis
 
@@ -32,20 +33,17 @@ class Level:
     def __init__(self, redis: Redis, brokers: str, prefix: str) -> None:
         self._redis, self._prefix = redis, prefix
         self._groups = {owner: GroupOffsets(brokers, f"{prefix}cartstream.{owner}", prefix + topic) for owner, topic in OWNERS.items()}
-        self._doubts = 1
-        self._settled = 0
-        self._lives: set[tuple[str, str]] = set()
+        self._lives = Lives()
         _on_connect(redis, self._connected)
 
     @property
     def in_doubt(self) -> bool:
         """There is a connection to Redis whose server has not been asked about."""
-        return self._settled < self._doubts
+        return self._lives.doubt > 0
 
     async def confirm(self) -> None:
         """Return when nothing speaks against it. Raises Unavailable, and redis errors as they are."""
-        while self.in_doubt:
-            doubts = self._doubts
+        while doubt := self._lives.doubt:
             committed = await asyncio.to_thread(self._committed)
             for (owner, partition), offset in committed.items():
                 raw: Any = await self._redis.get(f"{self._prefix}{{{owner}:{partition}}}:meta")
@@ -54,25 +52,21 @@ class Level:
                     raise Unavailable(
                         f"Redis went back in time: {owner} has done {offset} of partition {partition}, Redis knows of {stored}"
                     )
-            self._settled = doubts
+            self._lives.settle(doubt)
 
     async def _connected(self, connection: Any) -> None:
         await connection.on_connect()
-        life = await _told(connection, "server", "run_id"), await _told(connection, "replication", "master_replid")
-        if life not in self._lives:
-            self._lives.add(life)
-            self._doubts += 1
+        self._lives.meet(await _told(connection, "server"), await _told(connection, "replication"))
 
     def _committed(self) -> dict[tuple[str, int], int]:
         return {(owner, number): offset for owner, group in self._groups.items() for number, offset in group.ask(_ASK_S).items()}
 
 
-async def _told(connection: Any, section: str, name: str) -> str:
-    """One line of Redis's INFO: `run_id` is new after each start, `master_replid` after each promotion. Raises RedisError."""
+async def _told(connection: Any, section: str) -> bytes:
+    """A section of Redis's INFO. Raises RedisError."""
     await connection.send_command("INFO", section)
     answer: bytes = await connection.read_response(disable_decoding=True)
-    lines = {key: value for key, _, value in (line.partition(":") for line in answer.decode().splitlines())}
-    return lines[name]
+    return answer
 
 
 def _on_connect(redis: Redis, connected: Any) -> None:

@@ -10,4 +10,4 @@ from cartstream.sessions.stage import SessionsStage
 
 def run() -> int:
     settings = load(SessionsSettings)
-    return run_stage("sessions", settings, lambda clock, client: SessionsStage(settings))
+    return run_stage("sessions", settings, lambda _: SessionsStage(settings))
