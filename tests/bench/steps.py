@@ -21,7 +21,8 @@ from cartstream.events.clicks import Action
 from cartstream.identity.directory import MemoryDirectory
 from cartstream.identity.settings import IdentitySettings
 from cartstream.identity.stage import IdentityStage
-from cartstream.runtime.partition import Layout, Partition
+from cartstream.runtime.layout import Layout
+from cartstream.runtime.partition import Partition
 from cartstream.runtime.settings import load
 from cartstream.runtime.stage import Record
 from cartstream.runtime.store import MemoryStore

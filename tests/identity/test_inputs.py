@@ -17,7 +17,8 @@ from cartstream.events.formats.native import Incoming, Native, Translate
 from cartstream.identity.directory import MemoryDirectory
 from cartstream.identity.stage import IdentityStage
 from cartstream.runtime.kafka import ensure_topics
-from cartstream.runtime.partition import Layout, Partition
+from cartstream.runtime.layout import Layout
+from cartstream.runtime.partition import Partition
 from cartstream.runtime.stage import Record
 from cartstream.runtime.store import Batch, MemoryStore
 from tests.events.test_registry import SCHEMA, body

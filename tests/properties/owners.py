@@ -18,8 +18,9 @@ from cartstream.errors import Fenced, PartitionHalted, Unavailable
 from cartstream.runtime.clock import SystemClock
 from cartstream.runtime.commitment import Commitment, Owned
 from cartstream.runtime.health import Health
+from cartstream.runtime.layout import Layout
 from cartstream.runtime.metrics import StageMetrics, new_registry
-from cartstream.runtime.partition import Layout, Partition
+from cartstream.runtime.partition import Partition
 from cartstream.runtime.patience import Patience
 from cartstream.runtime.progress import Progress
 from cartstream.runtime.stage import Output, Record

@@ -9,7 +9,8 @@ from confluent_kafka.admin import AdminClient
 from redis import Redis
 
 from cartstream.errors import ConfigError
-from cartstream.runtime.partition import Layout, Partition
+from cartstream.runtime.layout import Layout
+from cartstream.runtime.partition import Partition
 from cartstream.runtime.redis_store import RedisStore
 from cartstream.runtime.stage import Record
 from cartstream.runtime.state_command import Checkpoints

@@ -8,7 +8,8 @@ from hypothesis import strategies as st
 from cartstream.events import avro
 from cartstream.events.records import Watermark
 from cartstream.runtime.dead_letters import RecordTooLarge
-from cartstream.runtime.partition import Layout, Partition, StepFailed
+from cartstream.runtime.layout import Layout
+from cartstream.runtime.partition import Partition, StepFailed
 from cartstream.runtime.stage import Record
 from cartstream.runtime.store import Batch, MemoryStore, Wire
 from cartstream.runtime.watermarks import UNKNOWN

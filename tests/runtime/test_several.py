@@ -6,7 +6,8 @@ import msgspec
 import pytest
 
 from cartstream.errors import Refused, Unavailable
-from cartstream.runtime.partition import Layout, Partition
+from cartstream.runtime.layout import Layout
+from cartstream.runtime.partition import Partition
 from cartstream.runtime.stage import Record, Several
 from cartstream.runtime.store import Batch, MemoryStore
 from tests.runtime.toy import Act, Count, ToyStage, record

@@ -14,7 +14,8 @@ from cartstream.events import topics
 from cartstream.events.placement import partition_of
 from cartstream.events.times import EventTime
 from cartstream.identity.correction import copies, is_correction
-from cartstream.runtime.partition import Layout, Partition, StepFailed
+from cartstream.runtime.layout import Layout
+from cartstream.runtime.partition import Partition, StepFailed
 from cartstream.runtime.stage import Record, Stage
 from cartstream.runtime.store import MemoryStore, Wire
 from cartstream.runtime.watermarks import AlignedWatermark, RecordWatermark

@@ -19,9 +19,9 @@ from cartstream.runtime.halts import Halts
 from cartstream.runtime.health import Health
 from cartstream.runtime.intake import Intake
 from cartstream.runtime.kafka import consumer_config, generation_of, partition_count
+from cartstream.runtime.layout import Layout
 from cartstream.runtime.lifeline import Lifeline
 from cartstream.runtime.log import logger
-from cartstream.runtime.partition import Layout
 from cartstream.runtime.patience import Patience, backoff
 from cartstream.runtime.progress import Progress
 from cartstream.runtime.publisher import Publisher

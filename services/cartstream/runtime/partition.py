@@ -3,7 +3,6 @@
 from __future__ import annotations
 
 from collections.abc import Container, Iterable, Sequence
-from dataclasses import dataclass
 from itertools import islice
 from typing import Any, Generic, TypeVar, cast
 
@@ -14,6 +13,7 @@ from cartstream.events import avro
 from cartstream.events.records import Watermark
 from cartstream.runtime.dead_letters import dead_letter
 from cartstream.runtime.drafts import Draft, Entry, Work, complete
+from cartstream.runtime.layout import Layout
 from cartstream.runtime.stage import Output, Prepares, Record, Repairs, Several, Source, Stage, Step
 from cartstream.runtime.store import Batch, Checkpoint, Opened, StateStore, Wire
 from cartstream.runtime.tally import Tally
@@ -341,24 +341,6 @@ class Partition(Generic[S]):
         # Copies: this batch is written while the next one moves the watermark on.
         checkpoint = Checkpoint(self.sequence, self.generation, self.next_offset, dict(mark.sources), dict(mark.expected))
         return Batch(checkpoint, work.states, wakes, _encoded(work.outputs), self.tally, light=light, woken=work.watermark)
-
-
-@dataclass(frozen=True, slots=True)
-class Layout:
-    """How the topics lie: `source_partitions` of the stage's input, `partitions` of every topic that cartstream makes.
-
-    At the end of a backlog time passes for everybody: a batch takes no further watermark once it wakes so many (`wakes`).
-    """
-
-    source_partitions: int
-    partitions: int
-    cache_entries: int = 200_000
-    watermark_header: bytes = b""
-    wakes: int = 5_000
-
-    @classmethod
-    def of(cls, source_partitions: int, partitions: int, cache_entries: int = 200_000, wakes: int = 5_000) -> Layout:
-        return cls(source_partitions, partitions, cache_entries, avro.codec().header_of(Watermark), wakes)
 
 
 def _encoded(outputs: list[Output]) -> list[Wire]:

@@ -18,8 +18,9 @@ from confluent_kafka import OFFSET_BEGINNING, KafkaException, TopicPartition
 
 from cartstream.errors import PartitionHalted, Unavailable
 from cartstream.runtime.commitment import NOTHING, Owned
+from cartstream.runtime.layout import Layout
 from cartstream.runtime.log import logger
-from cartstream.runtime.partition import Layout, Partition
+from cartstream.runtime.partition import Partition
 from cartstream.runtime.patience import Patience
 from cartstream.runtime.progress import Progress
 from cartstream.runtime.source import SourceReader
