@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+from collections import defaultdict
 from collections.abc import Sequence
 
 import msgspec
@@ -34,12 +35,11 @@ def obstacle(rules: Rules, owners: Sequence[Node], together: Sequence[Identifier
     merges = sum(node.parts for node in owners) - 1
     if merges > rules.caps.merges and sum(node.parts > 0 for node in owners) > 1:
         return Obstacle("merges", together[-1].type)
+    counts = _counts(owners, fresh)
     for rule in rules.types:
-        too_many = _count(owners, fresh, rule.type) > rule.limit
-        if too_many and not rules.allows(rule.type, _moments(owners, fresh, rule.type, at)):
+        if counts[rule.type] > rule.limit and not rules.allows(rule.type, _moments(owners, fresh, rule.type, at)):
             return Obstacle("unique" if rule.unique else "limit", rule.type)
-    devices = _count(owners, fresh, DEVICE)
-    if devices > rules.caps.devices and devices > max((len(node.devices) for node in owners), default=0):
+    if counts[DEVICE] > rules.caps.devices and counts[DEVICE] > max((len(node.devices) for node in owners), default=0):
         return Obstacle("devices", DEVICE)
     return None
 
@@ -54,8 +54,16 @@ def _has(node: Node, identifier: Identifier) -> bool:
     return identifier.value in node.devices if identifier.type == DEVICE else identifier in node.identifiers
 
 
-def _count(owners: Sequence[Node], fresh: Sequence[Identifier], kind: str) -> int:
-    return sum(len(node.of_type(kind)) for node in owners) + sum(identifier.type == kind for identifier in fresh)
+def _counts(owners: Sequence[Node], fresh: Sequence[Identifier]) -> defaultdict[str, int]:
+    """How many of each type they have together."""
+    counts = defaultdict[str, int](int)
+    for node in owners:
+        counts[DEVICE] += len(node.devices)
+        for identifier in node.identifiers:
+            counts[identifier.type] += 1
+    for identifier in fresh:
+        counts[identifier.type] += 1
+    return counts
 
 
 def _moments(owners: Sequence[Node], fresh: Sequence[Identifier], kind: str, at: EventTime) -> Moments:

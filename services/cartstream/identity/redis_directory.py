@@ -224,13 +224,16 @@ class RedisDirectory:
         return [self._prefix + read_model.node_key(customer_id) for customer_id in customer_ids]
 
     def _write(self, pipe: Any, view: View) -> None:
+        def keep(key: str, value: bytes) -> None:
+            pipe.execute_command("SET", key, value, "EX", self._ttl_s)
+
         for name in sorted(view.dirty_owners):
             if name in view.owners:
-                pipe.set(f"{self._root}id:{name}", encode_owner(view.owners[name]), ex=self._ttl_s)
+                keep(f"{self._root}id:{name}", encode_owner(view.owners[name]))
             else:
                 pipe.delete(f"{self._root}id:{name}")
         for customer_id in sorted(view.dirty_nodes):
-            pipe.set(self._prefix + read_model.node_key(customer_id), encode_node(view.nodes[customer_id]), ex=self._ttl_s)
+            keep(self._prefix + read_model.node_key(customer_id), encode_node(view.nodes[customer_id]))
         if view.dirty_nodes:
             pipe.delete(*(self._prefix + read_model.contact_key(customer_id) for customer_id in sorted(view.dirty_nodes)))
         for merge in view.merges:

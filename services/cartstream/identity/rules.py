@@ -68,18 +68,15 @@ class RulesText(_Rule, frozen=True):
 class Rules:
     """What identity links by. Immutable; types that the file leaves out link nobody."""
 
-    __slots__ = ("_of_type", "_ranks", "caps", "values")
+    __slots__ = ("_of_type", "_ranks", "caps", "types", "values")
 
     def __init__(self, text: RulesText) -> None:
+        self.types = tuple(text.identifiers)
+        """The strongest first."""
         self._of_type: dict[str, TypeRule] = {rule.type: rule for rule in text.identifiers}
         self._ranks: dict[str, int] = {rule.type: rank for rank, rule in enumerate(text.identifiers, 1)}
         self.caps = text.caps
         self.values = BlockedValues(text.blocked.values, text.blocked.patterns)
-
-    @property
-    def types(self) -> list[TypeRule]:
-        """The strongest first."""
-        return list(self._of_type.values())
 
     def rule_of(self, kind: str) -> TypeRule | None:
         return self._of_type.get(kind)
