@@ -87,7 +87,7 @@ def test_the_directory_changes_nothing_until_somebody_has_looked_what_a_restarte
         lives = watched(client)
         directory = RedisDirectory(client, "t.", seal, TTL_S, lives=lives)
         client.ping()
-        lives.settle(lives.doubt)
+        lives.dispel(lives.doubt)
         directory.link([request(1)])
         redis_server.kill()
         redis_server.start()
@@ -95,6 +95,6 @@ def test_the_directory_changes_nothing_until_somebody_has_looked_what_a_restarte
         with pytest.raises(Unavailable, match="started again"):
             directory.link([request(2)])
         assert client.get("t.{identity}:id:device:d2") is None
-        lives.settle(lives.doubt)
+        lives.dispel(lives.doubt)
         (linked,) = directory.link([request(2)])
     assert linked.customer_id == anonymous_customer("d1")

@@ -116,7 +116,7 @@ class Line:
         self.fate = Fate.DONE
         self.open, self.load, self.load_all, self.wakes = store.open, store.load, store.load_all, store.wakes
         self.commit, self.sequence, self.sequences = store.commit, store.sequence, store.sequences
-        self.doubt, self.settle = store.doubt, store.settle
+        self.doubt, self.dispel = store.doubt, store.dispel
 
     def commit_all(self, batches: Mapping[int, Batch]) -> dict[int, Fenced]:
         fate, self.fate = self.fate, Fate.DONE

@@ -113,8 +113,8 @@ class Hanging:
     def doubt(self) -> int:
         return self._store.doubt
 
-    def settle(self, doubt: int) -> None:
-        self._store.settle(doubt)
+    def dispel(self, doubt: int) -> None:
+        self._store.dispel(doubt)
 
     def commit(self, partition: int, batch: Batch) -> None:
         self._store.commit(partition, batch)

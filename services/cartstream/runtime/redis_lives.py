@@ -15,22 +15,22 @@ from cartstream.runtime.redis_cluster import ClusterRedis
 
 class Lives:
     """Those that a client has met. There is a doubt from the start, and from each meeting with another life, until somebody has looked
-    what it has lost (`settle`). Any thread."""
+    what it has lost (`dispel`). Any thread."""
 
     def __init__(self) -> None:
         self._met: set[tuple[str, str]] = set()
-        self._doubts, self._settled = 1, 0
+        self._doubts, self._dispelled = 1, 0
         self._lock = threading.Lock()
 
     @property
     def doubt(self) -> int:
         """Which doubt there is; 0 for none."""
-        return self._doubts if self._settled < self._doubts else 0
+        return self._doubts if self._dispelled < self._doubts else 0
 
-    def settle(self, doubt: int) -> None:
+    def dispel(self, doubt: int) -> None:
         """This one, and those before it. One that came meanwhile stays."""
         with self._lock:
-            self._settled = max(self._settled, doubt)
+            self._dispelled = max(self._dispelled, doubt)
 
     def meet(self, server: bytes, replication: bytes) -> None:
         """What INFO says in these two sections: `run_id` is new after each start, `master_replid` after each promotion."""

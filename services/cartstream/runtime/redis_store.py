@@ -74,9 +74,9 @@ class RedisStore:
     def doubt(self) -> int:
         return self._lives.doubt if self._lives is not None else 0
 
-    def settle(self, doubt: int) -> None:
+    def dispel(self, doubt: int) -> None:
         if self._lives is not None:
-            self._lives.settle(doubt)
+            self._lives.dispel(doubt)
 
     def open(self, partition: int, generation: int) -> Opened:
         tag = self._tag(partition)

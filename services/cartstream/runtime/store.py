@@ -103,9 +103,9 @@ class StateStore(Protocol):
 
     @property
     def doubt(self) -> int:
-        """0, unless it may have gone back in time, and lost writes, since the last doubt was settled."""
+        """0, unless it may have gone back in time, and lost writes, since the last doubt was dispelled."""
 
-    def settle(self, doubt: int) -> None:
+    def dispel(self, doubt: int) -> None:
         """Somebody has looked for lost writes since there was this doubt."""
 
 
@@ -180,7 +180,7 @@ class MemoryStore:
     def sequences(self, partitions: Sequence[int]) -> dict[int, tuple[int, int]]:
         return {number: self.sequence(number) for number in partitions}
 
-    def settle(self, doubt: int) -> None:
+    def dispel(self, doubt: int) -> None:
         """There is never one."""
 
 

@@ -135,7 +135,7 @@ class Turns:
                 stored = self._owned[number].stored
                 if sequence != stored:
                     self._throw_out(number, Fenced(f"partition {number}: write {sequence} of {generation} is stored, ours was {stored}"))
-            self._store.settle(doubt)
+            self._store.dispel(doubt)
 
     def _batch_or_halt(self, turn: Turn, draft: Draft[Any] | None) -> Batch | None:
         """None when there is none: the service is stopping, or the partition stops. What comes before a record too large is still done."""

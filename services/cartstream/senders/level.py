@@ -52,7 +52,7 @@ class Level:
                     raise Unavailable(
                         f"Redis went back in time: {owner} has done {offset} of partition {partition}, Redis knows of {stored}"
                     )
-            self._lives.settle(doubt)
+            self._lives.dispel(doubt)
 
     async def _connected(self, connection: Any) -> None:
         await connection.on_connect()
