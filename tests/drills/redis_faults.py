@@ -58,8 +58,11 @@ def _restart(course: Course, form: Form) -> Mapping[str, Any]:
 
 
 def _lose_tail(course: Course, form: Form) -> Mapping[str, Any]:
-    """What Redis acknowledged in a part of the traffic is gone again: its files are set back to an older copy."""
+    """What Redis acknowledged in a part of the traffic is gone again: its files are set back to an older copy. Two processes of identity,
+    which share the directory, notice it each for itself."""
     redis: StoppableRedis = course.surroundings.servers["redis"]
+    course.fleet.start("identity-2")
+    course.fleet.wait_ready(["identity-2"])
     for number, (begin, end) in enumerate(spans(form.faults), 1):
         course.feed.wait_share(begin)
         _hold_until_begun(course, redis)
@@ -196,7 +199,8 @@ def not_ready(url: str) -> str:
 
 def behind(course: Course) -> int:
     """How often a stage has found that Redis had lost its tail."""
-    return int(sum(course.fleet.metric(name, "cartstream_recoveries_total", found="redis_behind") for name in STAGES))
+    stages = [name for name in course.fleet.names if name.partition("-")[0] in STAGES]
+    return int(sum(course.fleet.metric(name, "cartstream_recoveries_total", found="redis_behind") for name in stages))
 
 
 def spans(faults: int) -> list[tuple[float, float]]:
