@@ -170,7 +170,9 @@ class RedisDirectory:
                 with self._redis.pipeline(transaction=True) as pipe:
                     view = self._watch(pipe, named, customers, may_be_erased)
                     if self._lives is not None and self._lives.doubt:
-                        raise Unavailable("Redis (identity directory) was started again: first to be seen is what it has lost")
+                        raise Unavailable(
+                            "Redis (identity directory): met for the first time, or started again; first to be seen is what it has lost"
+                        )
                     answer = apply(view)
                     pipe.multi()
                     self._write(pipe, view)
