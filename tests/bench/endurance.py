@@ -1,4 +1,6 @@
-"""What becomes of the memory of the services that see every event, over many events and when all sessions are over."""
+"""What becomes of the memory of the services that see every event, over many events and when all sessions are over.
+
+Orders are for the whole cart: where carts only grow, so do the states, which would hide what a process keeps and should not."""
 
 from __future__ import annotations
 
@@ -27,7 +29,9 @@ def endurance(on: Ground) -> dict[str, Any]:
     prefix = f"bench-{uuid.uuid4().hex[:6]}."
     ensure_topics(on.brokers, prefix, PARTITIONS, 1, PARTITIONS)
     feed = threading.Thread(
-        target=fill, args=(on, prefix, EVENTS, CUSTOMERS), kwargs={"per_second": CUSTOMERS // SECONDS_BETWEEN_CLICKS, "rate": RATE}
+        target=fill,
+        args=(on, prefix, EVENTS, CUSTOMERS),
+        kwargs={"per_second": CUSTOMERS // SECONDS_BETWEEN_CLICKS, "rate": RATE, "whole_carts": True},
     )
     feed.start()
     with service("identity", on.environment(prefix), 19_311) as identity, service("sessions", on.environment(prefix), 19_312) as sessions:

@@ -68,7 +68,14 @@ def redis_settings() -> dict[str, str]:
 
 
 def fill(
-    on: Ground, prefix: str, count: int, devices: int, per_second: int = 500, products: int = 5_000, rate: float | None = None
+    on: Ground,
+    prefix: str,
+    count: int,
+    devices: int,
+    per_second: int = 500,
+    products: int = 5_000,
+    rate: float | None = None,
+    whole_carts: bool = False,
 ) -> None:
     """Make the topics and put `count` clicks into the clickstream, `per_second` of event time; at most `rate` a real second."""
     ensure_topics(on.brokers, prefix, PARTITIONS, 1, PARTITIONS)
@@ -84,7 +91,8 @@ def fill(
         }
     )
     begun = time.perf_counter()
-    for number, (device, event) in enumerate(generate(count, devices, START, per_second, products=products)):
+    clicks = generate(count, devices, START, per_second, products=products, whole_carts=whole_carts)
+    for number, (device, event) in enumerate(clicks):
         if rate is not None and number % 500 == 0:
             time.sleep(max(0.0, begun + number / rate - time.perf_counter()))
         producer.produce(prefix + "clickstream", event, device)

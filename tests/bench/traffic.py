@@ -16,16 +16,18 @@ _KINDS += ("Checkout Started",) * 2 + ("Order Completed",) + ("identify",)
 
 
 def clicks(
-    count: int, devices: int, start: int, per_second: int = 500, seed: int = 1, products: int = 5_000
+    count: int, devices: int, start: int, per_second: int = 500, seed: int = 1, products: int = 5_000, whole_carts: bool = False
 ) -> Iterator[tuple[str, bytes]]:
-    """(device, event): page and product views mostly, one identify in a hundred; event time moves on evenly from `start` (ms)."""
+    """(device, event): page and product views mostly, one identify in a hundred; event time moves on evenly from `start` (ms).
+
+    An order is for one product, in the cart or not, so carts only grow; with `whole_carts` for all that is in it."""
     chance = random.Random(seed)
     for number in range(count):
         device = f"dev-{int(chance.random() * devices):08d}"
-        yield device, _event(device, f"sku-{number % products}", start + number * 1000 // per_second, chance)
+        yield device, _event(device, f"sku-{number % products}", start + number * 1000 // per_second, chance, whole_carts)
 
 
-def _event(device: str, product: str, at: int, chance: random.Random) -> bytes:
+def _event(device: str, product: str, at: int, chance: random.Random, whole_carts: bool) -> bytes:
     kind = chance.choice(_KINDS)
     event = {
         "type": kind if kind in ("page", "identify") else "track",
@@ -41,6 +43,8 @@ def _event(device: str, product: str, at: int, chance: random.Random) -> bytes:
     }
     if kind == "identify":
         event |= {"userId": f"user-{device[4:]}", "traits": {"email": f"{device}@example.test", "consent": {"email": True}}}
+    elif kind == "Order Completed" and whole_carts:
+        event |= {"event": kind, "properties": {"currency": "EUR"}}
     elif kind != "page":
         event |= {"event": kind, "properties": {"product_id": product, "price": 19.99, "quantity": 1, "currency": "EUR"}}
     return orjson.dumps(event)

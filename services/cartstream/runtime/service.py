@@ -14,7 +14,7 @@ import redis
 
 from cartstream import __version__
 from cartstream.errors import CartstreamError, ConfigError
-from cartstream.runtime import huge_pages, log
+from cartstream.runtime import log, memory
 from cartstream.runtime.clock import Clock, parse_clock
 from cartstream.runtime.health import Health, HealthServer
 from cartstream.runtime.loop import StageLoop
@@ -62,7 +62,7 @@ def run_stage(name: str, settings: StageSettings, build: Callable[[Means], Stage
         sys.setswitchinterval(0.001)
         gc.freeze()
         gc.set_threshold(50_000, 20, 1_000)
-        huge_pages.keep_asking(stop)
+        memory.keep_house(stop)
         StageLoop(stage, settings, store, clock, progress, health, stop, idle_grace_ms).run()
     except ConfigError as error:
         log.logger().error("wrong setting", why=str(error))
