@@ -185,6 +185,16 @@ def test_a_device_that_turns_out_to_be_a_customers_from_earlier_on_by_a_new_addr
     assert People(rules=TIGHT).see(*events).counted("late_link")["device"] == 1
 
 
+def test_a_device_that_turns_out_to_be_a_customers_from_earlier_on_may_have_kept_another_one_out() -> None:
+    """In order there would have been room for the third one: only two devices within the five seconds of TIGHT."""
+    events = [identify(device, at, None, loyaltyId="L0") for device, at in (("d2", 7), ("d0", 6), ("d1", 8), ("d0", 1))]
+
+    people = People(rules=TIGHT).see(*events)
+
+    assert people.counted("link_refused") == {"limit": 1}
+    assert people.counted("late_link")["device"] == 1
+
+
 @settings(max_examples=60, deadline=None)
 @given(quarrelling_events(), st.sampled_from([2, 3, 8]))
 def test_in_order_of_time_limits_give_the_same_people_and_audit_on_any_number_of_partitions(events: list[Event], partitions: int) -> None:

@@ -164,7 +164,8 @@ def _known_since(node: Node, candidates: list[Identifier]) -> dict[Identifier, E
 
 def _earlier(view: View, node: Node, known_since: dict[Identifier, EventTime | None], request: LinkRequest, rules: Rules) -> list[str]:
     """Identifiers may turn out to be the customer's from earlier on than was known before this event. The types of which there are too
-    many at one time now: some would have been refused, had this event come before them."""
+    many at one time now: some would have been refused, had this event come before them. Or there was no room for one more at the time
+    that was taken for theirs: whoever was refused then might have been let in."""
     found = []
     for identifier, known in known_since.items():
         rule = rules.rule_of(identifier.type)
@@ -177,7 +178,8 @@ def _earlier(view: View, node: Node, known_since: dict[Identifier, EventTime | N
             view.dirty_nodes.add(node.customer_id)
         if known is not None and request.at < known:
             others = [(at, node.customer_id) for other, at in since.items() if other != name]
-            if not rules.allows(identifier.type, [*others, (request.at, "")]):
+            as_known = [*others, (known, node.customer_id)]
+            if not (rules.allows(identifier.type, [*others, (request.at, "")]) and rules.allows(identifier.type, [*as_known, (known, "")])):
                 found.append(identifier.type)
     return found
 

@@ -70,7 +70,8 @@ class Linked(msgspec.Struct):
     size: int = 0
     """How many identifiers and devices the customer has now."""
     late: list[str] = []
-    """Types of which this event, coming late, shows too many at one time: they were let in before it was known."""
+    """Types of which this event, coming late, shows that too many were let in at one time, or that one may have been refused that there
+    was room for."""
     erased_at: EventTime = 0
     """The event is a customer's who was erased then, and so are the losers of `merges`."""
 
