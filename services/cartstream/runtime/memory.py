@@ -124,8 +124,9 @@ def _keep_house(stop: threading.Event) -> None:
     asking = large_pages_available()
     while not stop.wait(_EVERY_S):
         give_back()
-        try:
-            asking = asking and ask_for_large_pages() >= 0
-        except OSError as error:
-            logger().debug("no large pages", why=str(error))
-            asking = False
+        if asking:
+            try:
+                ask_for_large_pages()
+            except OSError as error:
+                logger().debug("no large pages", why=str(error))
+                asking = False
