@@ -54,6 +54,16 @@ def restore(redis: Redis, kept: dict[bytes, bytes]) -> None:
         redis.restore(name, TTL_S * 1000, dumped)
 
 
+def do_five_and_lose_two(place: Place, redis: Redis) -> None:
+    """While a loop is running: it has done all five, Redis knows of three."""
+    acts(place, "a", "b", "a")
+    place.await_committed(3)
+    older = snapshot(redis)
+    acts(place, "b", "a")
+    place.await_committed(5)
+    restore(redis, older)
+
+
 def test_a_stop_in_good_order_leaves_both_level(place: Place) -> None:
     acts(place, "a", "b", "a")
     work_off(place, 3)
@@ -147,12 +157,7 @@ def test_a_redis_that_lost_its_tail_has_the_work_done_again_and_nothing_publishe
 
 def test_a_redis_that_loses_its_tail_under_its_owner_is_noticed_at_the_next_write(place: Place, redis: Redis) -> None:
     with running(place) as loop:
-        acts(place, "a", "b", "a")
-        place.await_committed(3)
-        older = snapshot(redis)
-        acts(place, "b", "a")
-        place.await_committed(5)
-        restore(redis, older)
+        do_five_and_lose_two(place, redis)
         acts(place, "a", "b")
         place.await_committed(7)
         assert loop.metric("fenced_total") == loop.metric("recoveries_total", found="redis_behind") == 1
@@ -162,12 +167,7 @@ def test_a_redis_that_loses_its_tail_under_its_owner_is_noticed_at_the_next_writ
 
 def test_a_step_that_fails_when_redis_has_lost_its_tail_skips_nothing(place: Place, redis: Redis) -> None:
     with running(place) as loop:
-        acts(place, "a", "b", "a")
-        place.await_committed(3)
-        older = snapshot(redis)
-        acts(place, "b", "a")
-        place.await_committed(5)
-        restore(redis, older)
+        do_five_and_lose_two(place, redis)
         place.put(Act("a", fail=True), Act("a", at=1_000))
         place.await_committed(7)
         assert loop.metric("recoveries_total", found="redis_behind") == 1

@@ -178,8 +178,8 @@ class Commitment:
 
     def _written(self, batches: dict[int, Batch]) -> list[int]:
         """Those that Redis has after all."""
-        sequence = self._store.sequence
-        return [n for n, batch in batches.items() if sequence(n) == (batch.checkpoint.sequence, batch.checkpoint.generation)]
+        stored = self._store.sequences(list(batches))
+        return [n for n, batch in batches.items() if stored[n] == (batch.checkpoint.sequence, batch.checkpoint.generation)]
 
     def _publish(self, round: Round, group: Any) -> None:
         due = {number: owned for number, owned in sorted(round.owned.items()) if owned.due and number not in round.fenced}

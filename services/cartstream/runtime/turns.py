@@ -115,7 +115,7 @@ class Turns:
         self._look_for_lost_writes()
         drafts: dict[int, Draft[Any]] = {}
         for turn in turns:
-            if self._owned.get(turn.number) is not turn.owned:
+            if not self._has(turn):
                 continue
             try:
                 drafts[turn.number] = turn.owned.partition.read(turn.records, announce=turn.announce, may_be_light=turn.may_be_light)
@@ -125,6 +125,10 @@ class Turns:
             del drafts[number]
             self._throw_out(number, error)
         return drafts
+
+    def _has(self, turn: Turn) -> bool:
+        """The partition is still the one that the turn began with."""
+        return self._owned.get(turn.number) is turn.owned
 
     def _look_for_lost_writes(self) -> None:
         """A partition whose writes the store has lost must not look anything up with what it knows from before, nor tell anybody of it:
@@ -157,7 +161,7 @@ class Turns:
         """The partition's batch, with records that the program fails on set aside; None when the service is stopping, or when settling
         another's has taken this one away."""
         aside: frozenset[int] = frozenset()
-        while self._owned.get(turn.number) is turn.owned:
+        while self._has(turn):
             try:
                 if draft is not None:
                     return draft.partition.step(draft)
@@ -173,7 +177,7 @@ class Turns:
     def _process(self, turn: Turn, aside: frozenset[int]) -> Batch | None:
         """From the beginning. None when the partition has been lost by then. Raises StepFailed, Unavailable, Fenced."""
         self._look_for_lost_writes()
-        if self._owned.get(turn.number) is not turn.owned:
+        if not self._has(turn):
             return None
         return turn.owned.partition.process(turn.records, announce=turn.announce, set_aside=aside, may_be_light=turn.may_be_light)
 
@@ -181,7 +185,7 @@ class Turns:
         """Throw away what a failed step may have left half done. False when the partition is gone or the service is stopping. Raises
         Fenced."""
         self._settle()
-        if self._owned.get(turn.number) is not turn.owned:
+        if not self._has(turn):
             return False
         partition = self._takeover.again(turn.number, turn.owned.partition.generation)
         if partition is None:
